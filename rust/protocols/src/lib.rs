@@ -3,6 +3,10 @@
 //! Nothing in this crate touches a socket. Bytes go in, bytes and events come out, so that every state can be tested
 //! whole, split at every byte and cut short. `relay` moves the bytes, `gate` decides between them.
 
+pub mod greeting;
+pub mod postgres;
+pub mod scram;
+
 use std::any::Any;
 use std::sync::Arc;
 
@@ -50,3 +54,16 @@ pub trait Survey: Send {
 
 /// What a survey found; its type is the protocol's own.
 pub type Catalog = Arc<dyn Any + Send + Sync>;
+
+/// PostgreSQL's descriptor.
+static POSTGRES: Descriptor =
+    Descriptor { name: "postgres", port: 5432, alpn: &[b"postgresql"], facts: &[] };
+
+/// Every protocol the gateway speaks.
+static REGISTRY: &[greeting::Entry] = &[postgres::login::entry(&POSTGRES, None)];
+
+/// Every protocol the gateway speaks.
+#[must_use]
+pub fn registry() -> &'static [greeting::Entry] {
+    REGISTRY
+}

@@ -1,0 +1,3 @@
+//! PostgreSQL's frontend/backend protocol, versions 3.0 and 3.2.
+
+pub mod login;
