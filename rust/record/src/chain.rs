@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use crate::canonical::{self, Content, Head};
 use crate::clock;
 use crate::evidence::Mark;
-use crate::frame::Framer;
+use crate::frame;
 use crate::segment::{FORMAT, Header, SegmentName, Tally};
 
 /// After a failure nothing touches the disk for this long.
@@ -224,16 +224,17 @@ impl Chain {
         };
         let exchange = Exchange { session: SessionId([0; 16]), channel: 0, id: 0 };
         let head = Head { content: Content::Header, exchange, time: created };
-        let mut record = Vec::new();
-        canonical::append(&mut record, &head, |out| serde_json::to_writer(out, &header))?;
         let mut frames = Vec::new();
-        Framer::new()?.append(&record, &mut frames)?;
+        let start = frame::begin(&mut frames);
+        let record = canonical::append(&mut frames, &head, |out| serde_json::to_writer(out, &header))?;
+        let canonical = (frames.len() - record) as u64;
+        let leaf = blake3::hash(&frames[record..]);
+        frame::end(&mut frames, start);
         let mut open = Open { file: Arc::new(file), at: 0, room, ragged: false, tally: Tally::default() };
-        let leaf = blake3::hash(&record);
         open.write(&Commit {
             frames: &frames,
             leaves: leaf.as_bytes(),
-            canonical: record.len() as u64,
+            canonical,
             time: created,
             ..Commit::default()
         })?;

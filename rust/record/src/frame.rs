@@ -1,23 +1,17 @@
-//! zstd frames: small ones made by hand, larger ones compressed, and all of them measured before they are believed.
+//! zstd frames: made by hand, without compression, and measured before they are believed.
 //!
-//! Every frame announces its content's size and carries a checksum, so `zstd -dc` prints any segment's records. A small
-//! frame holds its bytes uncompressed: a compressor costs more than the write it would save.
+//! Every frame announces its content's size and carries a checksum, so `zstd -dc` prints any segment's records. What is
+//! recorded before it is released is not compressed: at its fastest, zstd costs several times what hashing and writing
+//! cost together. Sealed segments can be compressed at leisure (see `compact.rs`); readers take any zstd frame.
 
-use std::io::Cursor;
-
-use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::CParameter;
+use zstd::bulk::Decompressor;
 
 use crate::xxh64::xxh64;
 
-/// Content shorter than this, in bytes, is not compressed.
-pub(crate) const COMPRESSED_FROM: usize = 4 << 10;
 /// A frame is closed once it holds this much, in bytes of content.
-pub(crate) const FRAME_CONTENT: usize = 1 << 20;
+pub(crate) const FRAME_CONTENT: usize = 64 << 10;
 /// No frame is read that announces more than this, in bytes of content.
 pub(crate) const LONGEST_CONTENT: usize = 16 << 20;
-/// zstd's fastest levels are negative. This one still halves text-like rows at a fraction of the time of level 1.
-const LEVEL: i32 = -3;
 
 const MAGIC: u32 = 0xFD2F_B528;
 const SKIPPABLE: u32 = 0x184D_2A50;
@@ -28,52 +22,56 @@ const SINGLE_SEGMENT: u8 = 1 << 5;
 /// No block of a frame is longer than this, by zstd's format.
 const LONGEST_BLOCK: usize = 128 << 10;
 
-/// Makes frames. Holds a compressor, so that its tables are allocated once and not for each frame.
-pub(crate) struct Framer {
-    compressor: Compressor<'static>,
+/// Bytes of a frame before its content: magic number, descriptor, size of the content, header of the first block.
+const FRONT: usize = 12;
+
+/// Begins a frame at the end of `out`; what is appended from here on is its content. Returns where it begins.
+pub(crate) fn begin(out: &mut Vec<u8>) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&[0; FRONT]);
+    start
 }
 
-impl Framer {
-    pub(crate) fn new() -> std::io::Result<Self> {
-        let mut compressor = Compressor::new(LEVEL)?;
-        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
-        compressor.set_parameter(CParameter::ContentSizeFlag(true))?;
-        Ok(Self { compressor })
-    }
-
-    /// Appends one frame with `content` to `out`. Empty content makes no frame.
-    pub(crate) fn append(&mut self, content: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
-        if content.is_empty() {
-            return Ok(());
-        }
-        if content.len() < COMPRESSED_FROM {
-            append_raw(content, out);
-            return Ok(());
-        }
-        out.reserve(zstd::zstd_safe::compress_bound(content.len()));
-        let mut end = Cursor::new(&mut *out);
-        end.set_position(end.get_ref().len() as u64);
-        self.compressor.compress_to_buffer(content, &mut end)?;
-        Ok(())
-    }
+/// Bytes of content in the frame that [`begin`] began at `start`.
+pub(crate) fn content_bytes(out: &[u8], start: usize) -> usize {
+    out.len().saturating_sub(start + FRONT)
 }
 
-/// Appends a frame of one uncompressed block. `content` is shorter than [`COMPRESSED_FROM`], and so than a block.
-fn append_raw(content: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(&MAGIC.to_le_bytes());
-    let length = content.len();
-    if length < 256 {
-        out.extend_from_slice(&[SINGLE_SEGMENT | CHECKSUM, length.to_le_bytes()[0]]);
-    } else {
-        // The two-byte field counts from 256.
-        let field = (length - 256).to_le_bytes();
-        out.extend_from_slice(&[SINGLE_SEGMENT | CHECKSUM | 1 << 6, field[0], field[1]]);
+/// Ends the frame that [`begin`] began at `start`. Without content there is no frame.
+pub(crate) fn end(out: &mut Vec<u8>, start: usize) {
+    let length = content_bytes(out, start);
+    if length == 0 {
+        out.truncate(start);
+        return;
     }
-    // One block: last (bit 0), raw (bits 1 and 2 clear), its length above.
-    let block = ((length << 3) | 1).to_le_bytes();
-    out.extend_from_slice(&block[..3]);
-    out.extend_from_slice(content);
-    out.extend_from_slice(&xxh64(content).to_le_bytes()[..4]);
+    let check = xxh64(&out[start + FRONT..]).to_le_bytes();
+    if length > LONGEST_BLOCK {
+        split_blocks(out, start);
+    }
+    let front = &mut out[start..start + FRONT];
+    front[..4].copy_from_slice(&MAGIC.to_le_bytes());
+    // One segment, a checksum, four bytes for the content's size.
+    front[4] = SINGLE_SEGMENT | CHECKSUM | 2 << 6;
+    front[5..9].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+    front[9..].copy_from_slice(&block_header(length.min(LONGEST_BLOCK), length <= LONGEST_BLOCK));
+    out.extend_from_slice(&check[..4]);
+}
+
+/// The header of a block of `length` bytes that are stored as they are.
+fn block_header(length: usize, last: bool) -> [u8; 3] {
+    let [a, b, c, ..] = ((length << 3) | usize::from(last)).to_le_bytes();
+    [a, b, c]
+}
+
+/// Puts headers between the blocks of content that is too long for one. Rare: only the longest texts are.
+fn split_blocks(out: &mut Vec<u8>, start: usize) {
+    let first = start + FRONT + LONGEST_BLOCK;
+    let rest = out.split_off(first);
+    let count = rest.len().div_ceil(LONGEST_BLOCK);
+    for (place, block) in rest.chunks(LONGEST_BLOCK).enumerate() {
+        out.extend_from_slice(&block_header(block.len(), place + 1 == count));
+        out.extend_from_slice(block);
+    }
 }
 
 /// Appends a skippable frame with `content`, which readers of the records pass over.

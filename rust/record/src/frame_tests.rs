@@ -6,7 +6,9 @@ use super::*;
 
 fn framed(content: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    Framer::new().unwrap().append(content, &mut out).unwrap();
+    let start = begin(&mut out);
+    out.extend_from_slice(content);
+    end(&mut out, start);
     out
 }
 
@@ -15,6 +17,7 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(any::<u8>(), 1..600),
         (1_usize..300_000, any::<u8>()).prop_map(|(length, byte)| vec![byte; length]),
         prop::collection::vec(b'a'..b'd', 4000..9000),
+        (0_usize..5).prop_map(|more| vec![b'x'; 2 * LONGEST_BLOCK - 2 + more]),
     ]
 }
 
@@ -74,5 +77,24 @@ fn every_short_length_has_a_good_checksum() {
     for length in 1..600 {
         let content: Vec<u8> = (0..length).map(|byte| (byte % 251) as u8).collect();
         assert_eq!(zstd::decode_all(&framed(&content)[..]).unwrap(), content, "{length}");
+    }
+}
+
+#[test]
+fn an_empty_frame_is_no_frame() {
+    assert!(framed(b"").is_empty());
+}
+
+#[test]
+fn compressed_frames_are_measured_and_read() {
+    let content: Vec<u8> = (0..300_000_u32).map(|byte| (byte % 7) as u8).collect();
+    for level in [-5, 1, 3, 19] {
+        let mut compressor = zstd::bulk::Compressor::new(level).unwrap();
+        compressor.include_checksum(true).unwrap();
+        let frame = compressor.compress(&content).unwrap();
+        assert_eq!(measure(&frame), Measure::Records { length: frame.len(), content: content.len() });
+        let mut out = Vec::new();
+        Unframer::new().unwrap().decode(&frame, content.len(), &mut out).unwrap();
+        assert_eq!(out, content);
     }
 }

@@ -10,7 +10,7 @@ use crate::scratch::Scratch;
 use crate::trail::{Trail, evidence_body};
 
 /// Payload is cut into records of at most this, in bytes.
-const PIECE: usize = 512 << 10;
+const PIECE: usize = 64 << 10;
 /// No session has more exchanges whose payload is being hashed at once.
 const OPEN_EXCHANGES: usize = 1024;
 
@@ -80,7 +80,7 @@ impl SessionTrail {
     /// # Errors
     /// The trail cannot be written, or the body is too long for one record.
     pub fn evidence(&mut self, place: impl Into<Place>, body: &impl Evidence) -> Result<Position, Fault> {
-        let mut batch = self.batch()?;
+        let mut batch = self.batch();
         batch.evidence(place, body)?;
         batch.commit()
     }
@@ -90,18 +90,16 @@ impl SessionTrail {
     /// # Errors
     /// The trail cannot be written.
     pub fn payload(&mut self, place: impl Into<Place>, bytes: &[u8]) -> Result<Position, Fault> {
-        let mut batch = self.batch()?;
+        let mut batch = self.batch();
         batch.payload(place, Direction::ToClient, bytes)?;
         batch.commit()
     }
 
     /// Collects records that are written together: at most one write for each kind of segment.
-    ///
-    /// # Errors
-    /// No compressor can be had.
-    pub fn batch(&mut self) -> Result<Batch<'_>, Fault> {
-        let scratch = self.trail.inner().pool.take()?;
-        Ok(Batch { session: self, scratch: Some(scratch) })
+    #[must_use]
+    pub fn batch(&mut self) -> Batch<'_> {
+        let scratch = self.trail.inner().pool.take();
+        Batch { session: self, scratch }
     }
 
     /// Ends the hashing of an exchange's payload and returns what was delivered; `None` if nothing was.
@@ -138,8 +136,7 @@ impl SessionTrail {
 /// Records that are written together. Dropped without [`Batch::commit`], none of them is.
 pub struct Batch<'a> {
     session: &'a mut SessionTrail,
-    /// Always there until the batch is dropped, which gives it back to the pool.
-    scratch: Option<Scratch>,
+    scratch: Scratch,
 }
 
 impl Batch<'_> {
@@ -149,17 +146,14 @@ impl Batch<'_> {
     /// The body is too long for one record.
     pub fn evidence(&mut self, place: impl Into<Place>, body: &impl Evidence) -> Result<&mut Self, Fault> {
         let head = self.session.head(Content::Evidence, place.into());
-        if let Some(scratch) = &mut self.scratch {
-            let Scratch { framer, evidence, .. } = scratch;
-            evidence.add(framer, &head, |out| evidence_body(body, out))?;
-        }
+        self.scratch.evidence.add(&head, |out| evidence_body(body, out))?;
         Ok(self)
     }
 
     /// Adds payload that goes in `direction`. What goes to the client is also hashed; see [`SessionTrail::digest`].
     ///
     /// # Errors
-    /// Too many exchanges are open, or the payload cannot be compressed.
+    /// Too many exchanges are open.
     pub fn payload(&mut self, place: impl Into<Place>, direction: Direction, bytes: &[u8]) -> Result<&mut Self, Fault> {
         let place = place.into();
         if direction == Direction::ToClient && !bytes.is_empty() {
@@ -170,13 +164,10 @@ impl Batch<'_> {
         }
         for piece in bytes.chunks(PIECE) {
             let head = self.session.head(Content::Payload(direction), place);
-            if let Some(scratch) = &mut self.scratch {
-                let Scratch { framer, payload, .. } = scratch;
-                payload.add(framer, &head, |out| {
-                    out.extend_from_slice(piece);
-                    Ok(None)
-                })?;
-            }
+            self.scratch.payload.add(&head, |out| {
+                out.extend_from_slice(piece);
+                Ok(None)
+            })?;
         }
         Ok(self)
     }
@@ -191,19 +182,14 @@ impl Batch<'_> {
     /// # Errors
     /// The trail cannot be written. Nothing collected may be released.
     pub fn commit(mut self) -> Result<Position, Fault> {
-        let Some(scratch) = &mut self.scratch else { return Ok(Position::default()) };
-        let Scratch { framer, evidence, payload } = scratch;
-        let session = self.session.session;
-        let payload = payload.finish(framer, session)?;
-        let evidence = evidence.finish(framer, session)?;
+        let Scratch { evidence, payload } = &mut self.scratch;
+        let (payload, evidence) = (payload.finish(self.session.session), evidence.finish(self.session.session));
         self.session.trail.inner().append(payload.as_ref(), evidence.as_ref())
     }
 }
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        if let Some(scratch) = self.scratch.take() {
-            self.session.trail.inner().pool.put(scratch);
-        }
+        self.session.trail.inner().pool.put(std::mem::take(&mut self.scratch));
     }
 }

@@ -33,7 +33,7 @@ fn a_session_is_read_as_it_was_written() {
     let mut session = trail.session(id(1));
     session.evidence(0, &SessionOpened { identity: "agent-7".into(), ..Default::default() }).unwrap();
     session.payload(1, b"row one").unwrap();
-    let mut batch = session.batch().unwrap();
+    let mut batch = session.batch();
     batch.payload(1, Direction::ToClient, &vec![b'x'; 100_000]).unwrap();
     let digest = batch.digest(1).unwrap();
     let answered = Answered { hash: Some(Arc::from(digest.hash.as_str())), bytes: digest.bytes, ..Default::default() };
@@ -45,15 +45,15 @@ fn a_session_is_read_as_it_was_written() {
     for _ in 0..2 {
         let records = all(folder.path(), Query { session: Some(id(1)), ..Default::default() });
         let kinds: Vec<_> = records.iter().map(|record| record.kind().unwrap_or("payload")).collect();
-        assert_eq!(kinds, ["session_opened", "payload", "payload", "answered", "session_closed"]);
+        assert_eq!(kinds, ["session_opened", "payload", "payload", "payload", "answered", "session_closed"]);
         assert_eq!(records[0].parse::<SessionOpened>().unwrap().identity.as_ref(), "agent-7");
         assert_eq!(records[1].content, Content::Payload(Direction::ToClient));
-        let answered: Answered = records[3].parse().unwrap();
+        let answered: Answered = records[4].parse().unwrap();
         assert_eq!(answered.bytes, 100_007);
         let hash = blake3::hash(&[&b"row one"[..], &[b'x'; 100_000]].concat());
         assert_eq!(answered.hash.unwrap().as_ref(), hash.to_hex().as_str());
         trail.close().unwrap();
     }
-    assert_eq!(all(folder.path(), Query { kind: Some(Kind::Payload), ..Default::default() }).len(), 2);
+    assert_eq!(all(folder.path(), Query { kind: Some(Kind::Payload), ..Default::default() }).len(), 3);
     assert!(session.payload(2, b"late").is_err());
 }
