@@ -1,0 +1,60 @@
+//! The nearest known name to one that is not known.
+
+/// Words longer than this are not compared: they are no slip of the finger.
+const MAX_LENGTH: usize = 64;
+
+/// The known name nearest to `name`, if it is near enough to be what was meant.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if name.len() > MAX_LENGTH {
+        return None;
+    }
+    let near = |candidate: &&str| {
+        let distance = distance(name, candidate);
+        (distance <= (name.len() / 3).max(1)).then_some(distance)
+    };
+    known.into_iter().filter_map(|one| near(&one).map(|distance| (distance, one))).min().map(|(_, one)| one)
+}
+
+/// "did you mean `x`?" if something is near, else the whole choice.
+pub(crate) fn hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    if let Some(near) = nearest(name, known.clone()) {
+        return format!("did you mean `{near}`?");
+    }
+    let mut choice: Vec<&str> = known.into_iter().take(24).collect();
+    choice.sort_unstable();
+    if choice.is_empty() { "none is declared".to_owned() } else { format!("known: {}", choice.join(", ")) }
+}
+
+/// How many letters must be inserted, left out or changed to turn one word into the other.
+fn distance(one: &str, other: &str) -> usize {
+    if other.len() > MAX_LENGTH {
+        return usize::MAX;
+    }
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (line, letter) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, candidate) in other.iter().enumerate() {
+            let change = diagonal + usize::from(letter != *candidate);
+            diagonal = row[column + 1];
+            row[column + 1] = change.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_finds_its_word() {
+        let known = ["sql.kind", "sql.tables", "result.rows"];
+        assert_eq!(nearest("sql.knd", known), Some("sql.kind"));
+        assert_eq!(nearest("result.row", known), Some("result.rows"));
+        assert_eq!(nearest("weather", known), None);
+        assert_eq!(nearest(&"x".repeat(10_000), known), None);
+        assert_eq!(distance("", "abc"), 3);
+    }
+}
