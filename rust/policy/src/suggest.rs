@@ -25,23 +25,26 @@ pub(crate) fn hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Cl
     if choice.is_empty() { "none is declared".to_owned() } else { format!("known: {}", choice.join(", ")) }
 }
 
-/// How many letters must be inserted, left out or changed to turn one word into the other.
+/// How many letters must be inserted, left out, changed or swapped with their neighbour to turn one word into the other.
 fn distance(one: &str, other: &str) -> usize {
     if other.len() > MAX_LENGTH {
         return usize::MAX;
     }
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, letter) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
+    for (line, letter) in one.iter().enumerate() {
+        let mut row = vec![line + 1];
         for (column, candidate) in other.iter().enumerate() {
-            let change = diagonal + usize::from(letter != *candidate);
-            diagonal = row[column + 1];
-            row[column + 1] = change.min(diagonal + 1).min(row[column] + 1);
+            let change = rows[line][column] + usize::from(letter != candidate);
+            let mut least = change.min(rows[line][column + 1] + 1).min(row[column] + 1);
+            if line > 0 && column > 0 && one[line - 1] == *candidate && *letter == other[column - 1] {
+                least = least.min(rows[line - 1][column - 1] + 1);
+            }
+            row.push(least);
         }
+        rows.push(row);
     }
-    row[other.len()]
+    rows[one.len()][other.len()]
 }
 
 #[cfg(test)]
@@ -53,6 +56,7 @@ mod tests {
         let known = ["sql.kind", "sql.tables", "result.rows"];
         assert_eq!(nearest("sql.knd", known), Some("sql.kind"));
         assert_eq!(nearest("result.row", known), Some("result.rows"));
+        assert_eq!(nearest("raed", ["write", "read"]), Some("read"));
         assert_eq!(nearest("weather", known), None);
         assert_eq!(nearest(&"x".repeat(10_000), known), None);
         assert_eq!(distance("", "abc"), 3);
