@@ -1,63 +1,133 @@
 //! Properties of all expressions: what compiles has no type errors, and means what the reference interpreter says.
 
 use cel::{Context, Env, Value as CelValue};
+use proptest::strategy::ValueTree;
 
 use super::*;
 use crate::expression::evaluate::{self, Stop, Surroundings};
 
-/// Pieces of expressions; most of what comes together does not fit, which is the point.
-fn atom() -> impl Strategy<Value = String> {
-    prop_oneof![
-        prop::sample::select(
-            DECLARED
-                .iter()
-                .map(|fact| fact.name.to_owned())
-                .filter(|name| name != "sql.estimated_rows")
-                .collect::<Vec<_>>()
-        ),
-        prop::sample::select(vec![
-            "true",
-            "false",
-            "0",
-            "1",
-            "-7",
-            "10001",
-            "1.5",
-            "''",
-            "'drop'",
-            "'public.orders'",
-            "[]",
-            "[1]",
-            "['drop']",
-            "['env']",
-            "[[]]",
-            "null",
-            "target.labels.env",
-            "target.labels.zone",
-            "v",
-        ])
-        .prop_map(str::to_owned),
-    ]
+/// The type an expression is drawn for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Bool,
+    Int,
+    Double,
+    Text,
+    Texts,
+    Ints,
+    Map,
 }
 
-fn expression() -> impl Strategy<Value = String> {
-    atom().prop_recursive(5, 40, 3, |inner| {
-        let binary = prop::sample::select(vec![
-            "==", "!=", "<", "<=", ">", ">=", "&&", "||", "+", "-", "*", "/", "%", "in", "&&", "||", "==",
-        ]);
-        let method = prop::sample::select(vec!["contains", "startsWith", "endsWith"]);
-        let one = prop::sample::select(vec!["size", "int", "double", "string", "bool", "!", "-", "has"]);
-        let run = prop::sample::select(vec!["all", "exists", "exists_one", "filter", "map"]);
-        prop_oneof![
-            4 => (inner.clone(), binary, inner.clone()).prop_map(|(a, sign, b)| format!("({a} {sign} {b})")),
-            1 => (inner.clone(), method, inner.clone()).prop_map(|(a, name, b)| format!("({a}).{name}({b})")),
-            2 => (one, inner.clone()).prop_map(|(name, a)| format!("{name}({a})")),
-            2 => (inner.clone(), run, inner.clone()).prop_map(|(a, name, b)| format!("({a}).{name}(v, {b})")),
-            1 => (inner.clone(), inner.clone(), inner.clone()).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
-            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a})[{b}]")),
-            1 => prop::collection::vec(inner, 0..3).prop_map(|parts| format!("[{}]", parts.join(", "))),
-        ]
-    })
+const KINDS: [Kind; 7] = [Kind::Bool, Kind::Int, Kind::Double, Kind::Text, Kind::Texts, Kind::Ints, Kind::Map];
+
+fn leaf(kind: Kind, variable: bool) -> BoxedStrategy<String> {
+    let mut texts = match kind {
+        Kind::Bool => vec!["true", "false", "sql.destructive", "has(target.labels.env)", "has(sql.estimated_rows)"],
+        Kind::Int => vec!["0", "1", "-7", "10001", "9223372036854775807", "result.rows", "result.bytes"],
+        Kind::Double => vec!["0.0", "1.5", "-2.5", "10001.0"],
+        Kind::Text => {
+            vec!["''", "'drop'", "'public.orders'", "'env'", "sql.kind", "target.labels.env", "target.labels.zone"]
+        }
+        Kind::Texts => vec!["[]", "sql.tables", "identity.groups", "['env', 'zone']"],
+        Kind::Ints => vec!["[]", "[1]", "[0, 2, 10001]"],
+        Kind::Map => vec!["target.labels"],
+    };
+    if variable && kind == Kind::Text {
+        texts.extend(["v", "v", "v"]);
+    }
+    prop::sample::select(texts).prop_map(str::to_owned).boxed()
+}
+
+fn binary(a: BoxedStrategy<String>, signs: &[&'static str], b: BoxedStrategy<String>) -> BoxedStrategy<String> {
+    (a, prop::sample::select(signs.to_vec()), b).prop_map(|(a, sign, b)| format!("({a} {sign} {b})")).boxed()
+}
+
+/// `(a).run(v, b)`
+fn run(a: BoxedStrategy<String>, names: &[&'static str], b: BoxedStrategy<String>) -> BoxedStrategy<String> {
+    (a, prop::sample::select(names.to_vec()), b).prop_map(|(a, name, b)| format!("({a}).{name}(v, {b})")).boxed()
+}
+
+/// An expression that is nearly always of the type; one part in thirty is of any, so that what the checker must refuse,
+/// or wrongly would let pass, occurs at every place.
+fn of(kind: Kind, depth: u32, variable: bool) -> BoxedStrategy<String> {
+    if depth == 0 {
+        return leaf(kind, variable);
+    }
+    let any = prop::sample::select(KINDS.to_vec()).prop_flat_map(move |other| of(other, depth - 1, variable));
+    prop_oneof![29 => typed(kind, depth - 1, variable), 1 => any].boxed()
+}
+
+fn typed(kind: Kind, depth: u32, variable: bool) -> BoxedStrategy<String> {
+    // Drawn first, so that a tree is built for one shape only.
+    (0..12_u32).prop_flat_map(move |shape| shaped(kind, shape, depth, variable)).boxed()
+}
+
+fn shaped(kind: Kind, shape: u32, depth: u32, variable: bool) -> BoxedStrategy<String> {
+    let of = |kind| of(kind, depth, variable);
+    let inner = |kind| super::properties::of(kind, depth, true);
+    let all =
+        || prop::sample::select(KINDS.to_vec()).prop_flat_map(move |kind| super::properties::of(kind, depth, variable));
+    let choice = || (of(Kind::Bool), of(kind), of(kind)).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")).boxed();
+    match (kind, shape) {
+        (_, 0) => leaf(kind, variable),
+        (_, 1) => choice(),
+        (Kind::Bool, 2) => of(Kind::Bool).prop_map(|a| format!("!({a})")).boxed(),
+        (Kind::Bool, 3..=4) => binary(of(Kind::Bool), &["&&", "||"], of(Kind::Bool)),
+        (Kind::Bool, 5) => binary(of(Kind::Int), &["<", "<=", ">", ">=", "==", "!="], of(Kind::Double)),
+        (Kind::Bool, 6) => binary(of(Kind::Text), &["<", "<=", ">", ">=", "==", "!="], of(Kind::Text)),
+        (Kind::Bool, 7) => prop::sample::select(KINDS.to_vec())
+            .prop_flat_map(move |kind| {
+                let side = || super::properties::of(kind, depth, variable);
+                binary(side(), &["==", "!=", "<", ">="], side())
+            })
+            .boxed(),
+        (Kind::Bool, 8) => binary(of(Kind::Text), &["in"], prop_oneof![of(Kind::Texts), of(Kind::Map)].boxed()),
+        (Kind::Bool, 9) => {
+            let names = prop::sample::select(vec!["contains", "startsWith", "endsWith"]);
+            (of(Kind::Text), names, of(Kind::Text)).prop_map(|(a, name, b)| format!("({a}).{name}({b})")).boxed()
+        }
+        (Kind::Bool, _) => {
+            let over = prop_oneof![3 => of(Kind::Texts), 1 => of(Kind::Map)].boxed();
+            run(over, &["all", "exists", "exists_one"], inner(Kind::Bool))
+        }
+        (Kind::Int, 2..=3) => all().prop_map(|a| format!("size({a})")).boxed(),
+        (Kind::Int, 4) => of(Kind::Int).prop_map(|a| format!("-({a})")).boxed(),
+        (Kind::Int, 5) => (of(Kind::Ints), of(Kind::Int)).prop_map(|(a, b)| format!("({a})[{b}]")).boxed(),
+        (Kind::Int, 6) => all().prop_map(|a| format!("int({a})")).boxed(),
+        (Kind::Int, _) => binary(of(Kind::Int), &["+", "-", "*", "/", "%"], of(Kind::Int)),
+        (Kind::Double, 2) => all().prop_map(|a| format!("double({a})")).boxed(),
+        (Kind::Double, 3) => of(Kind::Double).prop_map(|a| format!("-({a})")).boxed(),
+        (Kind::Double, _) => binary(of(Kind::Double), &["+", "-", "*", "/"], of(Kind::Double)),
+        (Kind::Text, 2) => all().prop_map(|a| format!("string({a})")).boxed(),
+        (Kind::Text, 3..=4) => (of(Kind::Texts), of(Kind::Int)).prop_map(|(a, b)| format!("({a})[{b}]")).boxed(),
+        (Kind::Text, 5..=6) => (of(Kind::Map), of(Kind::Text)).prop_map(|(a, b)| format!("({a})[{b}]")).boxed(),
+        (Kind::Text, _) => binary(of(Kind::Text), &["+"], of(Kind::Text)),
+        (Kind::Texts, 2..=4) => run(of(Kind::Texts), &["filter"], inner(Kind::Bool)),
+        (Kind::Texts, 5..=7) => run(of(Kind::Texts), &["map"], inner(Kind::Text)),
+        (Kind::Ints, 2..=4) => run(of(Kind::Texts), &["map"], inner(Kind::Int)),
+        (Kind::Texts | Kind::Ints, 8..=9) => binary(of(kind), &["+"], of(kind)),
+        (Kind::Texts | Kind::Ints, _) => {
+            let element = if kind == Kind::Texts { Kind::Text } else { Kind::Int };
+            prop::collection::vec(of(element), 0..3).prop_map(|parts| format!("[{}]", parts.join(", "))).boxed()
+        }
+        (Kind::Map, _) => leaf(kind, variable),
+    }
+}
+
+fn expression() -> BoxedStrategy<String> {
+    of(Kind::Bool, 4, false)
+}
+
+/// Most of what is drawn compiles and has a result; else the properties below would be about nothing.
+#[test]
+fn most_drawn_expressions_compile() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut draw = || expression().new_tree(&mut runner).map(|tree| tree.current()).expect("an expression");
+    let drawn: Vec<String> = (0..500).map(|_| draw()).collect();
+    let compiled: Vec<Expression> =
+        drawn.iter().filter_map(|source| Expression::compile(source, &scope()).ok()).collect();
+    let results = compiled.iter().filter(|one| one.source().len() > 30 && one.evaluate(&facts()).is_ok()).count();
+    assert!(compiled.len() > 150 && results > 50, "{} compile, {results} have a result", compiled.len());
 }
 
 /// The same facts for the reference interpreter.
