@@ -6,7 +6,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod dialogue;
+pub mod greeting;
 pub mod postgres;
+pub mod scram;
 mod view;
 
 use std::any::Any;
@@ -65,11 +67,11 @@ pub trait Protocol: Sync {
     /// What it declares about itself.
     fn descriptor(&self) -> &'static Descriptor;
 
-    /// A survey of a target's catalog; `None` if the protocol has no catalog.
-    fn survey(&self) -> Option<Box<dyn Survey>>;
-
     /// The conversation after both logins.
     fn dialogue(&self, opening: &Opening, catalog: Option<Catalog>, view: Arc<View>) -> Box<dyn Dialogue>;
+
+    /// Its two logins and what the gateway asks a target on its own account.
+    fn entry(&self) -> &'static greeting::Entry;
 
     /// The protocol's own code for a kind of fault.
     fn code(&self, kind: FaultKind) -> &'static str;
@@ -85,4 +87,7 @@ pub const PROTOCOLS: &[&dyn Protocol] = &[&postgres::Postgres];
 #[must_use]
 pub fn protocol(name: &str) -> Option<&'static dyn Protocol> {
     PROTOCOLS.iter().copied().find(|protocol| protocol.descriptor().name == name)
+/// Every protocol's logins.
+pub fn registry() -> impl Iterator<Item = &'static greeting::Entry> {
+    PROTOCOLS.iter().map(|protocol| protocol.entry())
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use model::FaultKind;
 
 use crate::{Catalog, Descriptor, Dialogue, Opening, Protocol, Survey, Understood, View};
+use crate::greeting::Entry;
 use inspect::Inspector;
 use state::{Conversation, Limits};
 
@@ -23,13 +24,19 @@ pub struct Postgres;
 static DESCRIPTOR: Descriptor =
     Descriptor { name: "postgres", port: 5432, alpn: &[b"postgresql"], facts: statement::FACTS };
 
+static ENTRY: Entry = login::entry(&DESCRIPTOR, Some(survey));
+
+fn survey() -> Box<dyn Survey> {
+    Box::new(inspect::survey::Survey::new())
+}
+
 impl Protocol for Postgres {
     fn descriptor(&self) -> &'static Descriptor {
         &DESCRIPTOR
     }
 
-    fn survey(&self) -> Option<Box<dyn Survey>> {
-        Some(Box::new(inspect::survey::Survey::new()))
+    fn entry(&self) -> &'static Entry {
+        &ENTRY
     }
 
     fn dialogue(&self, opening: &Opening, catalog: Option<Catalog>, view: Arc<View>) -> Box<dyn Dialogue> {
