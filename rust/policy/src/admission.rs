@@ -222,13 +222,12 @@ impl Admission {
         let named =
             |function: &str| self.allows().any(|(_, allow)| allow.functions.iter().any(|one| one.names(function)));
         if let Some(function) = functions.iter().map(AsRef::as_ref).find(|function| !named(function)) {
+            let (who, what) = (&self.principal.identity, &self.target.name);
+            let function = facts::excerpt(function);
             return Err(Denial {
                 rule: None,
-                why: format!(
-                    "no rule allows {} to use the function {function} on {}",
-                    self.principal.identity, self.target.name
-                ),
-                hint: format!("ask for a rule with `functions: [\"{function}\"]`"),
+                why: format!("no rule allows {who} to use the function {function} on {what}"),
+                hint: format!("ask for a rule with `functions: [{function}]`"),
             });
         }
         Ok(Permit::new(self.granting(rights)))

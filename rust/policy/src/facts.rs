@@ -44,26 +44,28 @@ const SHOWN_CHARACTERS: usize = 60;
 /// Most elements of one list that a message repeats.
 const SHOWN_ELEMENTS: usize = 4;
 
+/// The beginning of a text that came from outside, in quotes and on one line.
+pub(crate) fn excerpt(text: &str) -> String {
+    let start: String = text.chars().take(SHOWN_CHARACTERS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let more = if text.chars().nth(SHOWN_CHARACTERS).is_some() { "…" } else { "" };
+    format!("\"{start}{more}\"")
+}
+
 /// A fact's value as a message shows it, shortened.
 pub(crate) fn shown(value: &FactValue) -> String {
-    let quoted = |text: &str| {
-        let start: String = text.chars().take(SHOWN_CHARACTERS).map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let more = if text.chars().nth(SHOWN_CHARACTERS).is_some() { "…" } else { "" };
-        format!("\"{start}{more}\"")
-    };
     match value {
         FactValue::Bool(value) => value.to_string(),
         FactValue::Int(value) => value.to_string(),
-        FactValue::Text(text) => quoted(text),
+        FactValue::Text(text) => excerpt(text),
         FactValue::Texts(texts) => {
-            let mut list: Vec<String> = texts.iter().take(SHOWN_ELEMENTS).map(|text| quoted(text)).collect();
+            let mut list: Vec<String> = texts.iter().take(SHOWN_ELEMENTS).map(|text| excerpt(text)).collect();
             if texts.len() > SHOWN_ELEMENTS {
                 list.push(format!("{} more", texts.len() - SHOWN_ELEMENTS));
             }
             format!("[{}]", list.join(", "))
         }
         FactValue::TextMap(labels) => {
-            let pairs = labels.iter().take(SHOWN_ELEMENTS).map(|(key, value)| format!("{key}: {}", quoted(value)));
+            let pairs = labels.iter().take(SHOWN_ELEMENTS).map(|(key, value)| format!("{key}: {}", excerpt(value)));
             format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
         }
     }

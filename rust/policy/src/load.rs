@@ -123,7 +123,7 @@ impl<'a> Loader<'a> {
                     self.wrong(
                         &[],
                         format!("the rule cannot be read: {error}"),
-                        "see the manifest's reference for rules",
+                        "a rule has `name`, `who`, `to`, `except`, and one of `allow`, `deny` and `hold`",
                     );
                     continue;
                 }

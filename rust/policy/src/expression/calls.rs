@@ -249,7 +249,7 @@ impl<'a> Checker<'a> {
                 self.wrong(
                     pattern,
                     format!("the pattern is wrong: {reason}"),
-                    "see https://docs.rs/regex for its syntax",
+                    "the syntax has no look-around and no back-references",
                 )
             }
         }

@@ -258,7 +258,7 @@ pub(super) fn dotted(part: &IdedExpr) -> Option<Vec<&str>> {
 
 /// The parser's errors, as problems.
 fn syntax(source: &str, errors: &cel::ParseErrors) -> Vec<Problem> {
-    let hint = "see the examples of conditions in the manifest's reference";
+    let hint = "conditions are CEL: `==`, `&&`, `||`, `!`, `in`, and strings in quotes";
     let problem = |error: &cel::ParseError| {
         let message = error.msg.split(" expecting ").next().unwrap_or_default().trim_start_matches("Syntax error: ");
         let message: String = message.chars().take(200).collect();

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use super::node::{Comparison, Function, Loop, LoopKind, Node, Operator};
 use super::value::Value;
+use crate::facts::excerpt;
 
 /// Steps one evaluation may take: a few milliseconds. One step is a part evaluated, an element visited or sixteen
 /// bytes of text looked at.
@@ -144,7 +145,7 @@ impl<'a> Run<'a> {
         match of.field(field) {
             Some(value) => Ok(value),
             None if of.has(field) => Err(too_large()),
-            None => Err(Stop::Value(format!("there is no key `{field}`"))),
+            None => Err(Stop::Value(format!("there is no key {}", excerpt(field)))),
         }
     }
 
@@ -316,10 +317,7 @@ impl<'a> Run<'a> {
             self.spend_on_text(text.len())?;
         }
         let unfit = || mismatch(&format!("{}() cannot take it", function.name()), value);
-        let unreadable = |text: &str| {
-            let start: String = text.chars().take(40).collect();
-            Stop::Value(format!("{}() cannot read \"{start}\"", function.name()))
-        };
+        let unreadable = |text: &str| Stop::Value(format!("{}() cannot read {}", function.name(), excerpt(text)));
         match (function, value) {
             (Function::Size, value) => {
                 let size =

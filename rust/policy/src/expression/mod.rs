@@ -91,7 +91,9 @@ pub struct Expression {
 }
 
 impl Expression {
-    /// Parses and checks `source` (at most 4096 bytes).
+    /// Parses and checks `source` (at most 4096 bytes). Takes milliseconds at most for any text within the bounds that
+    /// are checked first; where the text's author is not trusted at all, compile it first in a process whose memory is
+    /// limited, since the parser is not ours.
     ///
     /// # Errors
     /// Every problem found: bounds and syntax stop at the first, unknown names and types that do not fit are all told.

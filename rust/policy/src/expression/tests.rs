@@ -121,8 +121,8 @@ fn conditions_that_hold() {
 fn conditions_without_a_result_say_why() {
     for (source, reason) in [
         ("sql.estimated_rows > 5", "`sql.estimated_rows` is not known here"),
-        ("target.labels.zone == 'x'", "there is no key `zone`"),
-        ("target.labels['zone'] == 'x'", "there is no key `zone`"),
+        ("target.labels.zone == 'x'", "there is no key \"zone\""),
+        ("target.labels['zone'] == 'x'", "there is no key \"zone\""),
         ("sql.tables[2] == 'x'", "there is no element 2"),
         ("sql.tables[-1] == 'x'", "there is no element -1"),
         ("1 / 0 == 1", "no 64-bit result"),
