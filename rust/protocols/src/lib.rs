@@ -87,6 +87,8 @@ pub const PROTOCOLS: &[&dyn Protocol] = &[&postgres::Postgres];
 #[must_use]
 pub fn protocol(name: &str) -> Option<&'static dyn Protocol> {
     PROTOCOLS.iter().copied().find(|protocol| protocol.descriptor().name == name)
+}
+
 /// Every protocol's logins.
 pub fn registry() -> impl Iterator<Item = &'static greeting::Entry> {
     PROTOCOLS.iter().map(|protocol| protocol.entry())

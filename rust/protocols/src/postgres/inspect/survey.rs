@@ -173,7 +173,7 @@ impl Survey {
         match self.asked.front() {
             Some(List::Relations) => self.relation(&cells),
             Some(List::Columns) => self.column(&cells),
-            Some(List::Inherits) => Some(self.catalog.inherits.push((number(&cells, 0)?, number(&cells, 1)?))),
+            Some(List::Inherits) => self.inherits(&cells),
             Some(List::Uses) => self.uses(&cells),
             Some(List::Calls) => number(&cells, 0).map(|oid| self.catalog.views.entry(oid).or_default().calls = true),
             Some(List::Types) => self.type_row(&cells),
@@ -206,6 +206,11 @@ impl Survey {
         if let Some(relation) = relation {
             relation.columns.push(column);
         }
+        Some(())
+    }
+
+    fn inherits(&mut self, cells: &[Option<&[u8]>]) -> Option<()> {
+        self.catalog.inherits.push((number(cells, 0)?, number(cells, 1)?));
         Some(())
     }
 
