@@ -33,8 +33,8 @@ pub(crate) struct Commit<'a> {
     pub leaves: &'a [u8],
     /// Bytes of the canonical records.
     pub canonical: u64,
-    /// Time of the last record.
-    pub time: u64,
+    /// Times of the first and the last record.
+    pub times: (u64, u64),
     /// Whether the session is open after this.
     pub mark: Option<Mark>,
 }
@@ -235,7 +235,7 @@ impl Chain {
             frames: &frames,
             leaves: leaf.as_bytes(),
             canonical,
-            time: created,
+            times: (created, created),
             ..Commit::default()
         })?;
         Ok(open)
@@ -260,7 +260,7 @@ impl Open {
     fn write(&mut self, commit: &Commit<'_>) -> io::Result<()> {
         let start = self.at;
         self.append(commit.frames)?;
-        self.tally.add(commit.leaves, commit.canonical, commit.time);
+        self.tally.add(commit.leaves, commit.canonical, commit.times);
         if let Some(session) = commit.session {
             self.tally.index(session, (commit.leaves.len() / blake3::OUT_LEN) as u64, (start, self.at));
         }

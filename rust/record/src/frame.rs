@@ -2,7 +2,7 @@
 //!
 //! Every frame announces its content's size and carries a checksum, so `zstd -dc` prints any segment's records. What is
 //! recorded before it is released is not compressed: at its fastest, zstd costs several times what hashing and writing
-//! cost together. Sealed segments can be compressed at leisure (see `compact.rs`); readers take any zstd frame.
+//! cost together. Sealed segments can be compressed at leisure (see [`crate::compact`]); readers take any zstd frame.
 
 use zstd::bulk::Decompressor;
 
@@ -118,8 +118,8 @@ pub(crate) fn measure(bytes: &[u8]) -> Measure {
 fn header(bytes: &[u8]) -> Result<(usize, usize), Measure> {
     let descriptor = *bytes.get(4).ok_or(Measure::More(5))?;
     let single = descriptor & SINGLE_SEGMENT != 0;
-    if descriptor & 0b1011 != 0 || descriptor & CHECKSUM == 0 {
-        return Err(Measure::Bad("the frame has no checksum, or wants a dictionary"));
+    if descriptor & 0b1_1011 != 0 || descriptor & CHECKSUM == 0 {
+        return Err(Measure::Bad("the frame has no checksum, or wants what no trail uses"));
     }
     let at = if single { 5 } else { 6 };
     let (width, base) = match (descriptor >> 6, single) {

@@ -13,6 +13,7 @@
 mod canonical;
 mod chain;
 mod clock;
+pub mod compact;
 pub mod evidence;
 mod flush;
 mod frame;
@@ -22,7 +23,10 @@ mod scan;
 mod scratch;
 mod segment;
 mod session;
+mod spool;
+mod summary;
 mod trail;
+mod verify;
 mod xxh64;
 
 pub use canonical::{Content, Direction, Kind, Place};
@@ -30,7 +34,10 @@ pub use flush::Position;
 pub use recover::{Recovery, Torn};
 pub use segment::SegmentName;
 pub use session::{Batch, Digest, Results, SessionTrail};
+pub use spool::{Refused, Spool, SpoolSpace};
 pub use trail::{Counts, Durability, Trail, TrailSettings};
 
+#[cfg(test)]
+mod fault_tests;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,9 @@ use crate::recover::list;
 use crate::scan::{Scanner, Step, records as frame_records};
 use crate::segment::{Seal, SegmentName};
 
+pub use crate::summary::{SessionSummary, sessions};
+pub use crate::verify::{Problem, Report, verify};
+
 /// A place of the trail that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
@@ -131,7 +134,9 @@ pub fn segments(store: &Path) -> Result<Vec<SegmentName>, Damage> {
     Ok(all)
 }
 
-/// The records that `query` asks for, by time. Within a session the order is the one in which they were written.
+/// The records that `query` asks for, by time. With [`Query::session`] set, the order is the one in which they were written.
+/// Over all sessions it is nearly so: sessions race for the segments, so neighbours of different sessions, or of different
+/// kinds, may have changed places.
 ///
 /// A frame that is damaged is an error in the iteration, after which reading goes on with the next segment. The growing
 /// end of a live segment is simply the end.
@@ -167,7 +172,7 @@ impl Iterator for Records {
                 return Some(Err(damage));
             }
         }
-        // The first of the earliest: evidence is listed before payload, and within a session no two times are alike.
+        // Within a session no two times are alike, so there the earliest is the only one.
         let earliest = self.streams.iter_mut().min_by_key(|stream| stream.ready.front().map_or(u64::MAX, |r| r.time));
         earliest.and_then(|stream| stream.ready.pop_front()).map(Ok)
     }

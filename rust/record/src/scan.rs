@@ -160,7 +160,7 @@ pub(crate) fn tally_frame(
 ) -> Result<(), Malformed> {
     let found = records(content).collect::<Result<Vec<_>, _>>()?;
     for (head, body, record) in found {
-        tally.add(blake3::hash(record).as_bytes(), record.len() as u64, head.time);
+        tally.add(blake3::hash(record).as_bytes(), record.len() as u64, (head.time, head.time));
         let session = head.exchange.session;
         if head.content != Content::Header {
             tally.index(session, 1, range);

@@ -23,7 +23,7 @@ pub(crate) struct Build {
     filling: Option<usize>,
     leaves: Vec<u8>,
     canonical: u64,
-    time: u64,
+    times: (u64, u64),
     mark: Option<Mark>,
 }
 
@@ -43,7 +43,10 @@ impl Build {
         let record = &self.frames[start..];
         self.leaves.extend_from_slice(blake3::hash(record).as_bytes());
         self.canonical += record.len() as u64;
-        self.time = head.time;
+        if self.times.0 == 0 {
+            self.times.0 = head.time;
+        }
+        self.times.1 = head.time;
         self.mark = mark.or(self.mark);
         if frame::content_bytes(&self.frames, filling) >= FRAME_CONTENT {
             self.end_frame();
@@ -68,7 +71,7 @@ impl Build {
             frames: &self.frames,
             leaves: &self.leaves,
             canonical: self.canonical,
-            time: self.time,
+            times: self.times,
             mark: self.mark,
         })
     }
@@ -80,7 +83,7 @@ impl Build {
                 *buffer = Vec::new();
             }
         }
-        (self.filling, self.canonical, self.time, self.mark) = (None, 0, 0, None);
+        (self.filling, self.canonical, self.times, self.mark) = (None, 0, (0, 0), None);
     }
 }
 

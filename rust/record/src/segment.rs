@@ -157,13 +157,14 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Adds records to the root: `leaves` is the concatenated hashes of canonical records that take `bytes` together.
-    pub(crate) fn add(&mut self, leaves: &[u8], bytes: u64, time: u64) {
+    /// Adds records to the root: `leaves` is the concatenated hashes of canonical records that take `bytes` together,
+    /// the first and the last written at `times`.
+    pub(crate) fn add(&mut self, leaves: &[u8], bytes: u64, times: (u64, u64)) {
         self.root.update(leaves);
         self.records += (leaves.len() / blake3::OUT_LEN) as u64;
         self.bytes += bytes;
-        self.first = Some(self.first.map_or(time, |first| first.min(time)));
-        self.last = self.last.max(time);
+        self.first = Some(self.first.map_or(times.0, |first| first.min(times.0)));
+        self.last = self.last.max(times.1);
     }
 
     /// Notes that `range` of the file holds `records` records of `session`.
@@ -172,7 +173,7 @@ impl Tally {
         entry.records += records;
         let full = entry.ranges.len() >= RANGES;
         match entry.ranges.last_mut() {
-            Some(last) if last.1 == range.0 || full => last.1 = range.1,
+            Some(last) if last.1 >= range.0 || full => last.1 = range.1,
             _ => {
                 entry.ranges.push(range);
                 self.ranges += 1;
