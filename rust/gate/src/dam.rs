@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use model::Fault;
 use protocols::Tally;
-use record::spool::{Pushed, Spool};
+use record::{Refused, Spool};
 
 /// How a dammed result stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +58,14 @@ impl Dam {
             self.overflow.extend_from_slice(bytes);
             return Ok(());
         }
-        match self.spool.push(bytes)? {
-            Pushed::Stored => {}
-            Pushed::Full => self.overflow.extend_from_slice(bytes),
+        match self.spool.push(bytes) {
+            Ok(()) => Ok(()),
+            Err(Refused::Full) => {
+                self.overflow.extend_from_slice(bytes);
+                Ok(())
+            }
+            Err(Refused::Failed(fault)) => Err(fault),
         }
-        Ok(())
     }
 
     /// No room is left: the target must wait.

@@ -155,7 +155,7 @@ impl Session {
             bodies.push((exchange, text, asked));
         }
         self.release.totals.statements += bodies.len() as u64;
-        let mut batch = self.release.trail.batch()?;
+        let mut batch = self.release.trail.batch();
         for (exchange, text, asked) in &bodies {
             if let Some(text) = text {
                 batch.evidence(0, text)?;

@@ -127,7 +127,7 @@ impl Release {
         }
         staged.attribute(0);
         let now = self.now();
-        let mut batch = self.trail.batch()?;
+        let mut batch = self.trail.batch();
         let mut at = 0;
         for (exchange, length) in staged.stretches.drain(..) {
             batch.payload(exchange, Direction::ToClient, &staged.bytes[at..at + length])?;

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use mask::{Classes, Unclassified};
 use model::{Fault, FaultKind, Principal, Target, Whose};
 use policy::{Admission, Policy, Vocabulary};
 use protocols::{PROTOCOLS, View};
-use record::Results;
-use record::spool::{Budget, Spool};
+use record::{Results, Spool, SpoolSpace};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use statement::{Limits, Parser};
@@ -82,7 +81,7 @@ pub struct Rules {
     limits: LimitSettings,
     parser: Arc<Parser>,
     spool: SpoolSettings,
-    budget: Budget,
+    space: OnceLock<SpoolSpace>,
     views: Mutex<HashMap<(String, Vec<String>, bool), Arc<View>>>,
 }
 
@@ -112,7 +111,7 @@ impl Rules {
             results: parsed.targets.iter().map(|target| (target.name.clone(), target.record.results)).collect(),
             limits: parsed.limits,
             parser: Arc::new(Parser::new(limits)),
-            budget: Budget::new(parsed.spool.as_ref().map_or(1 << 30, |spool| spool.bytes)),
+            space: OnceLock::new(),
             spool: parsed.spool.unwrap_or_else(|| SpoolSettings { directory: std::env::temp_dir(), bytes: 1 << 30 }),
             views: Mutex::default(),
         })
@@ -190,9 +189,13 @@ impl Rules {
     /// A spool for one held result.
     ///
     /// # Errors
-    /// No random key can be had.
+    /// Its folder cannot be made.
     pub fn spool(&self) -> Result<Spool, Fault> {
-        Spool::new(&self.spool.directory, SPOOL_MEMORY, self.spool.bytes, &self.budget)
+        if let Some(space) = self.space.get() {
+            return Ok(space.spool(SPOOL_MEMORY, self.spool.bytes));
+        }
+        let space = SpoolSpace::new(&self.spool.directory, self.spool.bytes)?;
+        Ok(self.space.get_or_init(|| space).spool(SPOOL_MEMORY, self.spool.bytes))
     }
 }
 
