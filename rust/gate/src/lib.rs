@@ -11,6 +11,8 @@ mod judge;
 mod release;
 mod rules;
 mod session;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use rules::{Rules, check, facts};
