@@ -219,8 +219,14 @@ impl Conversation {
                 return self.probe_answered(to_target);
             }
             Some(Expect::Query { run, failed: false, .. }) if tag == b'T' => {
-                if run.borrow().refused.is_none() {
+                let run = run.borrow();
+                if run.refused.is_none() {
                     to_client.extend_from_slice(message);
+                }
+                if run.watched {
+                    // Not even the names of the columns leave before the result is known to be harmless.
+                    let part = Heard::Part { exchange: run.current(), tally: run.tally, watched: true };
+                    self.heard.push_back(part);
                 }
                 return Ok(());
             }
