@@ -238,7 +238,12 @@ impl Inspector {
             },
             Detail::Fetch { cursor } | Detail::Move { cursor } => {
                 match self.cursor(cursor, names, overlay) {
-                    Some(declared) => carry(meaning, &declared),
+                    Some(declared) => {
+                        carry(meaning, &declared);
+                        let common = Arc::make_mut(&mut meaning.common);
+                        common.tables = Arc::clone(&declared.common.tables);
+                        common.facts.set("sql.tables", FactValue::Texts(Arc::clone(&common.tables)));
+                    }
                     None => self.anything(meaning),
                 }
                 meaning.effect = Effect::Fetch { name: cursor.clone() };
@@ -280,7 +285,7 @@ impl Inspector {
             if current.epoch == self.epoch {
                 return Some(current);
             }
-            self.understand(prepared.text.as_bytes(), names).first().cloned()
+            of_prepared(self.understand(prepared.text.as_bytes(), names)).first().cloned()
         })
     }
 
@@ -439,6 +444,15 @@ impl Inspector {
             csv: false,
             epoch: self.epoch,
         }
+    }
+}
+
+/// The meaning of what a text prepares: the statement inside, if it was prepared in SQL.
+#[must_use]
+pub fn of_prepared(meanings: Vec<Arc<Meaning>>) -> Vec<Arc<Meaning>> {
+    match meanings.first().map(|meaning| &meaning.effect) {
+        Some(Effect::Prepare { inner, .. }) => inner.clone(),
+        _ => meanings,
     }
 }
 

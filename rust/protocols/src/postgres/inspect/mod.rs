@@ -153,6 +153,12 @@ impl Inspector {
         self.view.observe
     }
 
+    /// Whether the target's catalog is known, and so must be kept up to date.
+    #[must_use]
+    pub fn knows_catalog(&self) -> bool {
+        self.catalog.is_some()
+    }
+
     /// The detectors that look at free text, if any.
     #[must_use]
     pub fn detectors(&self) -> Option<&mask::Detectors> {

@@ -14,7 +14,7 @@ use super::run::Copying;
 use super::{Conversation, Pending, Probing};
 use crate::dialogue::{Answer, Purpose, Request, Said};
 use crate::postgres::frame::{self, Head};
-use crate::postgres::inspect::{Effect, Meaning};
+use crate::postgres::inspect::{self, Effect, Meaning};
 use crate::postgres::message::{self, Subject};
 use crate::postgres::refuse::{self, Severity};
 
@@ -233,6 +233,13 @@ impl Conversation {
             self.poison_extended(refuse::error("34000", &missing), 0, to_target);
             return Ok(());
         };
+        if portal.declared {
+            // A FETCH is decided and counted; running the cursor by its name in the protocol would go past both.
+            let fault = Fault::new(Whose::Client, FaultKind::Unsupported, "a cursor declared in SQL is not run by an Execute message")
+                .hint("FETCH from it");
+            self.poison_with(&fault, 0, to_target);
+            return Ok(());
+        }
         let run = Rc::clone(&portal.run);
         self.describe_first(&run, execute.portal, to_target);
         to_target.extend_from_slice(message);
@@ -401,7 +408,7 @@ impl Conversation {
                 return self.poison_with(&fault, exchange, to_target);
             }
         }
-        let entry = Portal { run: Rc::clone(&run), batch: self.batch + 1, hold: false };
+        let entry = Portal { run: Rc::clone(&run), batch: self.batch + 1, hold: false, declared: false };
         match self.names.bind(&portal, entry) {
             Ok(undo) => {
                 to_target.extend_from_slice(&message);
@@ -469,7 +476,7 @@ impl Conversation {
     fn current_meaning(&self, prepared: &Rc<Prepared>) -> Vec<Arc<Meaning>> {
         let fresh = prepared.meaning.borrow().iter().all(|meaning| meaning.epoch == self.inspector.epoch());
         if !fresh {
-            let meanings = self.inspector.understand(prepared.text.as_bytes(), &self.names);
+            let meanings = inspect::meaning::of_prepared(self.inspector.understand(prepared.text.as_bytes(), &self.names));
             *prepared.meaning.borrow_mut() = meanings;
             *prepared.origins.borrow_mut() = None;
         }

@@ -40,7 +40,7 @@ impl Conversation {
 
     fn cursor(&self, exchange: u64, inner: &Arc<Meaning>, hold: bool) -> Portal {
         let run = Run::new(exchange, vec![Arc::clone(inner)], false);
-        Portal { run: Rc::new(RefCell::new(run)), batch: self.batch + 1, hold }
+        Portal { run: Rc::new(RefCell::new(run)), batch: self.batch + 1, hold, declared: true }
     }
 
     /// The statement that answers now begins: a FETCH goes on counting where its cursor stands.

@@ -166,10 +166,15 @@ impl Dialogue for Conversation {
         self.take_target(input, to_client, to_target)
     }
 
-    fn settle(&mut self, exchange: u64) {
-        if self.watched.as_ref().is_some_and(|run| run.borrow().current() == exchange) {
+    fn settle(&mut self, _exchange: u64) {
+        self.complete = false;
+        // The other statements of the same text are watched as well.
+        let more = match (self.queue.front(), &self.watched) {
+            (Some(queue::Expect::Query { run, failed: false, .. }), Some(watched)) => Rc::ptr_eq(run, watched),
+            _ => false,
+        };
+        if !more {
             self.watched = None;
-            self.complete = false;
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Portal {
     pub batch: u64,
     /// Declared WITH HOLD: outlives its transaction.
     pub hold: bool,
+    /// Made by DECLARE, not by Bind.
+    pub declared: bool,
 }
 
 /// What a refused definition had replaced.

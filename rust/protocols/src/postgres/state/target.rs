@@ -37,9 +37,15 @@ impl Conversation {
                 return Ok(Heard::NeedMore);
             }
             if self.target_rest.0 > 0 {
+                if input.is_empty() {
+                    return Ok(Heard::NeedMore);
+                }
                 pass_rest(&mut self.target_rest, input, to_client);
                 if let Some(part) = self.part() {
                     return Ok(part);
+                }
+                if self.target_rest.0 > 0 {
+                    return Ok(Heard::NeedMore);
                 }
             }
             let Some(head) = frame::head(input, Whose::Target)? else { return Ok(Heard::NeedMore) };
@@ -523,7 +529,7 @@ impl Conversation {
         if self.probing.as_ref().is_some_and(|probing| probing.answered) {
             self.probed(to_target);
         }
-        if status == b'I' && std::mem::take(&mut self.schema_changed) {
+        if status == b'I' && std::mem::take(&mut self.schema_changed) && self.inspector.knows_catalog() {
             self.heard.push_back(Heard::Stale);
         }
         Ok(())
