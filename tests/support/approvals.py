@@ -8,7 +8,7 @@ from penstock.demo.processes import wait_until
 
 def listed(gateway: Gateway, token: str) -> list[dict[str, Any]]:
     """All requests that this reviewer may see."""
-    status, body = gateway.request("GET", "/v1/approvals", token=token)
+    status, body = gateway.request("GET", "/v1/approvals?status=all", token=token)
     assert status == 200, (status, body)
     return list(body["approvals"] if isinstance(body, dict) else body)
 
@@ -18,7 +18,7 @@ def pending(gateway: Gateway, token: str, *, seconds: float = 20) -> dict[str, A
     found: list[dict[str, Any]] = []
 
     def there() -> bool:
-        found[:] = [entry for entry in listed(gateway, token) if entry["state"] == "pending"]
+        found[:] = [entry for entry in listed(gateway, token) if entry["status"] == "pending"]
         return bool(found)
 
     wait_until(there, seconds=seconds, what="a request waits for a reviewer", interval=0.05)
@@ -29,7 +29,7 @@ def pending(gateway: Gateway, token: str, *, seconds: float = 20) -> dict[str, A
 def none_pending(gateway: Gateway, token: str, *, seconds: float = 10) -> None:
     """Waits until no request waits any more."""
     wait_until(
-        lambda: all(entry["state"] != "pending" for entry in listed(gateway, token)),
+        lambda: all(entry["status"] != "pending" for entry in listed(gateway, token)),
         seconds=seconds,
         what="no request waits",
         interval=0.05,

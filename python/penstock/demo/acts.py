@@ -191,11 +191,10 @@ def _pending(stage: Stage, token: str) -> str:
 
     def listed() -> bool:
         ensure_started(stage.gateway)
-        status, body = stage.gateway.request("GET", "/v1/approvals?state=pending", token=token)
+        status, body = stage.gateway.request("GET", "/v1/approvals?status=pending", token=token)
         if status != 200:
             raise Failed(f"the gateway's list of approvals answered {status}: {body}")
-        waiting = body["approvals"] if isinstance(body, dict) else body
-        found[:] = [str(request["id"]) for request in waiting if request.get("state", "pending") == "pending"]
+        found[:] = [str(request["id"]) for request in body["approvals"]]
         return bool(found)
 
     wait_until(listed, seconds=_WAIT_SECONDS, what="the large result is held", interval=0.1)

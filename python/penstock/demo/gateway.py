@@ -79,7 +79,7 @@ class Gateway:
 
     def environment(self, token: str | None = None) -> dict[str, str]:
         """The variables that make `penstock` commands talk to this gateway, with a token if one is given."""
-        return {"PENSTOCK_ADMIN": str(self.socket)} | ({} if token is None else {"PENSTOCK_TOKEN": token})
+        return {"PENSTOCK_ADMIN": f"unix:{self.socket}"} | ({} if token is None else {"PENSTOCK_TOKEN": token})
 
     def request(
         self, method: str, path: str, *, token: str | None = None, body: object | None = None, timeout: float = 10
