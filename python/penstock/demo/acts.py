@@ -1,6 +1,5 @@
 """The five acts of the demo, each one a thing that a person can see happen."""
 
-import json
 import os
 import subprocess
 import threading
@@ -74,10 +73,9 @@ class Stage:
         environment = {"PGPASSWORD": token, "PGCONNECT_TIMEOUT": "10", "PGCLIENTENCODING": "UTF8"}
         return Terminal(arguments, environment, self.show)
 
-    def penstock(self, *arguments: str, token: str | None = None, quiet: bool = False) -> str:
+    def penstock(self, *arguments: str, token: str | None = None) -> str:
         """Runs a `penstock` command as a person would, and shows what it prints."""
-        if not quiet:
-            self.show(f"$ penstock {' '.join(arguments)}")
+        self.show(f"$ penstock {' '.join(arguments)}")
         done = subprocess.run(
             [*command(), *arguments],
             capture_output=True,
@@ -86,9 +84,8 @@ class Stage:
             timeout=_WAIT_SECONDS,
             check=False,
         )
-        if not quiet:
-            for line in (done.stdout + done.stderr).splitlines():
-                self.show(line)
+        for line in (done.stdout + done.stderr).splitlines():
+            self.show(line)
         if done.returncode not in {0, 1}:
             raise Failed(f"penstock {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
         return done.stdout
@@ -205,15 +202,15 @@ def replay(stage: Stage) -> None:
     """Act 5: what was asked and what was answered, from the trail."""
     stage.heading(5, "Replayed from the trail")
     operator = stage.reviewer_token()
-    listed = json.loads(stage.penstock("sessions", "list", "--all", "--json", token=operator, quiet=True))
-    sessions = listed["sessions"] if isinstance(listed, dict) else listed
+    status, body = stage.gateway.request("GET", "/v1/sessions", token=operator)
+    sessions = body["sessions"] if status == 200 else []
     mine = [entry for entry in sessions if entry["identity"] == JOB]
     stage.expect(holds=bool(mine), what="the trail knows the job's sessions")
     if not mine:
         return
     # The one in which things were masked: the second that opened.
     chosen = sorted(mine, key=lambda entry: entry["opened"])[min(1, len(mine) - 1)]
-    text = stage.penstock("replay", str(chosen["session"]), token=operator)
+    text = stage.penstock("replay", str(chosen["id"]), token=operator)
     stage.expect(holds="SELECT id, name, ssn" in text, what="the replay shows what was asked")
     leaked = next((value for value in stage.shop.ssns if value in text), None)
     stage.expect(holds=leaked is None, what="the trail has what was delivered, masked")

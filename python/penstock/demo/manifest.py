@@ -67,7 +67,7 @@ def demo_manifest(cluster: Cluster, shop: Shop, issuer: Issuer) -> dict[str, Any
         "rules": [
             {"name": "pipelines read the shop", "who": ["group:pipelines"], "to": ["env:prod"], "allow": ["read"]},
             {"name": "nothing is dropped", "deny": "sql.destructive"},
-            {"name": "nothing touches the server's files", "deny": "sql.server_io.size() > 0"},
+            {"name": "nothing touches the server's files", "deny": "sql.server_io"},
             {
                 "name": "bulk needs a person",
                 "hold": {"when": "result.rows > 10000", "reviewers": ["data-owners"], "expires": "15m"},
