@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from penstock.config.models import Manifest
 from penstock.config.problems import from_validation, problem_at
 from penstock.config.seam_protocol import Checker, Findings, Question, Scope
 from penstock.config.settings import compile_settings, sources
-from penstock.config.sources import Resolver
+from penstock.config.sources import Resolver, read_regular
 from penstock.config.tree import MAX_BYTES, Items, Node, Scalar, Table, Where, child, find, plain, read_tree
 from penstock.errors import ConfigError, Level, Problem
 
@@ -99,39 +98,49 @@ def _read(path: Path, problems: list[Problem]) -> tuple[Node | None, set[Path]]:
     if not files:
         problems.append(Problem(str(path), 1, 1, "there is no *.yaml in this folder"))
         return None, set()
-    trees, left = [], MAX_BYTES
+    trees, left, whole = [], MAX_BYTES, True
     for file in files:
         text = _text(file, left, problems)
-        if text is None:
-            continue
-        left -= len(text.encode())
-        tree = read_tree(text, str(file), problems)
-        if tree is not None:
-            trees.append(tree)
-        elif not any(problem.file == str(file) for problem in problems) and len(files) == 1:
-            problems.append(Problem(str(file), 1, 1, "the manifest is empty", "begin it with: version: 1"))
-    return _merge(trees, problems), {file.absolute() for file in files}
+        left -= len(text.encode()) if text is not None else 0
+        found = len(problems)
+        tree = None if text is None else read_tree(text, str(file), problems)
+        # An empty file says nothing; one that cannot be read leaves holes that would look like other mistakes.
+        whole = whole and (tree is not None or (text is not None and len(problems) == found))
+        trees += [] if tree is None else [tree]
+    if whole and not trees:
+        problems.append(Problem(str(files[0]), 1, 1, "the manifest is empty", "begin it with: version: 1"))
+    return _merge(trees, problems) if whole else None, {file.absolute() for file in files}
 
 
 def _text(file: Path, most: int, problems: list[Problem]) -> str | None:
+    content = _bytes(file, most, problems)
+    if content is None:
+        return None
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            content = stream.read(most + 1)
-        if len(content) > most:
-            said = f"the manifest is larger than {MAX_BYTES // (1024 * 1024)} MiB"
-            problems.append(Problem(str(file), 1, 1, said))
-            return None
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = error.start - content.rfind(b"\n", 0, error.start)
         problems.append(Problem(str(file), line, column, "this is not UTF-8 text", "save the file as UTF-8"))
+        return None
+
+
+def _bytes(file: Path, most: int, problems: list[Problem]) -> bytes | None:
+    hint = None
+    try:
+        content, _ = read_regular(file, most + 1)
     except OSError as error:
+        said = f"the manifest cannot be read: {error.strerror}"
         hint = "penstock demo shows one" if isinstance(error, FileNotFoundError) else None
-        problems.append(Problem(str(file), 1, 1, f"the manifest cannot be read: {error.strerror}", hint))
     except ValueError:
-        problems.append(Problem(str(file), 1, 1, "the manifest cannot be read: the path is not one"))
+        said = "the manifest cannot be read: this is not a path"
+    else:
+        if content is not None and len(content) <= most:
+            return content
+        said = f"the manifest is larger than {MAX_BYTES // (1024 * 1024)} MiB"
+        if content is None:
+            said = "the manifest cannot be read: it is not a regular file"
+    problems.append(Problem(str(file), 1, 1, said, hint))
     return None
 
 

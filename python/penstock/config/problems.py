@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import types
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
@@ -158,7 +158,7 @@ def _below(annotation: Any, step: str | int) -> list[Any]:
         fields = annotation.model_fields
         found = [field.annotation for name, field in fields.items() if (field.alias or name) == step]
         if not found and annotation.model_config.get("extra") == "allow":
-            found = list(get_args(annotation.__annotations__.get("__pydantic_extra__"))[1:])
+            found = list(get_args(get_type_hints(annotation).get("__pydantic_extra__"))[1:])
         return [flat for each in found for flat in _flat(each)]
     arguments = get_args(annotation)
     if get_origin(annotation) is dict and isinstance(step, str):

@@ -25,6 +25,20 @@ def wrong(message: str, hint: str | None = None) -> PydanticCustomError:
     return PydanticCustomError("penstock", "{message}", {"message": message, "hint": hint})
 
 
+def read_regular(path: Path, most: int) -> tuple[bytes | None, os.stat_result]:
+    """At most that many bytes of a regular file; None if it is something else, which is never waited for."""
+    # Not blocking, because opening a named pipe would otherwise wait for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            return None, facts
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(most), facts
+    finally:
+        os.close(descriptor)
+
+
 class Resolver:
     """Where relative paths start and where environment variables come from."""
 
@@ -55,13 +69,9 @@ class Resolver:
         """A regular file's path, its text and its permission bits."""
         path = self.path(text)
         try:
-            # Not blocking, because opening a named pipe would otherwise wait for its writer.
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb") as file:
-                facts = os.fstat(descriptor)
-                if not stat.S_ISREG(facts.st_mode):
-                    raise wrong(f"{path} is not a regular file")
-                content = file.read(most + 1)
+            content, facts = read_regular(path, most + 1)
+            if content is None:
+                raise wrong(f"{path} is not a regular file")
         except FileNotFoundError:
             raise wrong(f"there is no file {path}", "relative paths start at the manifest's folder") from None
         except (OSError, ValueError) as error:

@@ -126,21 +126,22 @@ def key_mark(node: Node, where: Where) -> Mark:
 
 
 def read_tree(text: str, file: str, problems: list[Problem]) -> Node | None:
-    """Reads one document. Everything wrong is appended to `problems`; None if there is nothing to go on with."""
+    """Reads one document. Everything wrong is appended to `problems`; None if something of it is lost."""
     builder = _Builder(file, problems)
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
             builder.take(event)
-            if builder.full:
+            if builder.stopped:
                 break
     except MarkedYAMLError as error:
         builder.syntax(error)
     except RecursionError:
-        builder.problem(Mark(file, 1, 1), "nested too deeply", None)
+        builder.stop(Mark(file, 1, 1), "lists and mappings are nested too deeply")
     except (YAMLError, Exception) as error:  # noqa: BLE001
         # The parser raises bare ValueErrors and worse for hostile escapes and directives; none of them may get through.
-        builder.problem(Mark(file, 1, 1), f"this is not YAML: {str(error).splitlines()[0] if str(error) else error!r}")
-    return builder.root
+        told = str(error).splitlines()[0] if str(error) else repr(error)
+        builder.stop(Mark(file, 1, 1), f"this is not YAML: {told}")
+    return None if builder.stopped else builder.root
 
 
 class _Builder:
@@ -150,7 +151,8 @@ class _Builder:
         self.file = file
         self.problems = problems
         self.root: Node | None = None
-        self.full = False
+        self.stopped = False
+        """Nothing that follows can be trusted."""
         self._documents = 0
         self._open: list[Items | Table] = []
         self._anchors_open: list[str | None] = []
@@ -161,7 +163,13 @@ class _Builder:
     def problem(self, mark: Mark, message: str, hint: str | None = None) -> None:
         self.problems.append(Problem(mark.file, mark.line, mark.column, message, hint))
 
+    def stop(self, mark: Mark, message: str, hint: str | None = None) -> None:
+        """A problem after which nothing can be trusted."""
+        self.stopped = True
+        self.problem(mark, message, hint)
+
     def syntax(self, error: MarkedYAMLError) -> None:
+        self.stopped = True
         at = error.problem_mark or error.context_mark
         mark = Mark(self.file, at.line + 1, at.column + 1) if at is not None else Mark(self.file, 1, 1)
         said = " ".join(str(part).strip() for part in (error.context, error.problem) if part)
@@ -175,7 +183,7 @@ class _Builder:
             self._documents += 1
             if self._documents > 1:
                 self.problem(mark, "a manifest file holds one document", "remove the line `---`, or use two files")
-                self.full = True
+                self.stopped = True
         elif name == "ScalarEvent":
             self._tag(event, mark)
             self._weigh(1, mark)
@@ -196,8 +204,8 @@ class _Builder:
 
     def _weigh(self, weight: int, mark: Mark) -> None:
         self._weight += weight
-        if self._weight > MAX_NODES and not self.full:
-            self.full = True
+        if self._weight > MAX_NODES and not self.stopped:
+            self.stopped = True
             self.problem(mark, f"a manifest has at most {MAX_NODES:,} nodes, counting what its aliases stand for")
 
     def _push(self, node: Items | Table, anchor: str | None) -> None:
@@ -205,7 +213,7 @@ class _Builder:
         self._anchors_open.append(anchor)
         self._pending.append(None)
         if len(self._open) > MAX_DEPTH:
-            self.full = True
+            self.stopped = True
             self.problem(node.mark, f"lists and mappings nest at most {MAX_DEPTH} deep")
 
     def _pop(self) -> None:
@@ -219,6 +227,7 @@ class _Builder:
             inside = anchor in self._anchors_open
             said = f"*{anchor} stands inside itself" if inside else f"there is no anchor &{anchor} before this alias"
             self.problem(mark, said)
+            self.stopped = True
             node = Scalar(mark, None)
         self._weigh(node.weight, mark)
         self._put(node, None)
@@ -246,6 +255,8 @@ class _Builder:
         key, mark = pending
         if key is None:
             return
+        if isinstance(node, Scalar) and not node.text and node.inner == 0:
+            node.mark = mark  # a value left out stands nowhere; the parser would say on the next line
         if key in parent.nodes:
             self.problem(mark, f"the key '{key}' is there twice; first at {parent.keys[key]}", "keep one of them")
         elif key == "<<":

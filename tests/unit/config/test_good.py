@@ -321,7 +321,7 @@ def test_the_starter_loads(folder: Path, verifier: Callable[[str], str]) -> None
     path.write_text(starter_manifest(verifier("agent-1")))
     loaded = load(path, environ={"SHOP_PASSWORD": "x"})
     assert loaded.warnings == ()
-    assert [rule.name for rule in loaded.manifest.rules][0] == "agents read shop"
+    assert loaded.manifest.rules[0].name == "agents read shop"
 
 
 def test_every_source_is_found_by_its_path(write: Write, good: str, environ: dict[str, str]) -> None:

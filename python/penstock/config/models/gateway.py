@@ -62,7 +62,7 @@ def is_loopback(host: str) -> bool:
 def _bindable(value: str) -> str:
     if value.startswith("unix:"):
         raise wrong("this listener needs host:port", "only the admin listener may be a unix socket")
-    if value.startswith(("*:", ":")):
+    if re.fullmatch(r"\*?:[0-9]*", value):
         raise wrong(f"'{value[:80]}' is not an address", "write 0.0.0.0:PORT for every interface")
     host, _ = split_address(value)
     if host != "localhost":

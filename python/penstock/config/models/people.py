@@ -10,7 +10,16 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictStr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from penstock.config.models.base import (
     Duration,
@@ -23,6 +32,7 @@ from penstock.config.models.base import (
     Text,
     between,
     distinct,
+    filled,
     preset,
 )
 from penstock.config.models.gateway import is_loopback
@@ -62,15 +72,15 @@ class Issuer(Model):
     """Somebody who signs tokens."""
 
     name: Name
+    jwks: KeySet | None = Field(default=None, description="File with its keys, instead of discovery.")
     issuer: Text = Field(description="The `iss` of its tokens; its discovery document lies below this URL.")
     audience: Annotated[
         SomeTexts,
         BeforeValidator(_one_or_more),
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
     ] = Field(description="The `aud` a token must carry; one of several will do.")
-    jwks: KeySet | None = Field(default=None, description="File with its keys, instead of discovery.")
-    algorithms: Annotated[tuple[Algorithm, ...], AfterValidator(distinct)] = Field(
-        default=ALGORITHMS, min_length=1, description="Signature algorithms accepted."
+    algorithms: Annotated[tuple[Algorithm, ...], AfterValidator(filled), AfterValidator(distinct)] = Field(
+        default=ALGORITHMS, description="Signature algorithms accepted."
     )
     leeway: Annotated[Duration, between(0, 300, "0s and 300s")] = preset(
         "30s", description="How far clocks may differ."
@@ -80,11 +90,10 @@ class Issuer(Model):
     )
     groups_claim: Text = Field(default="groups", description="The claim that lists a reviewer's groups.")
 
-    @model_validator(mode="after")
-    def _reachable(self) -> Self:
-        if self.jwks is None:
-            check_url(self.issuer)
-        return self
+    @field_validator("issuer")
+    @classmethod
+    def _reachable(cls, value: str, info: ValidationInfo) -> str:
+        return check_url(value) if info.data.get("jwks", ...) is None else value
 
 
 _VERIFIER = re.compile(r"SCRAM-SHA-256\$([1-9][0-9]{0,6}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)\Z")
