@@ -76,6 +76,9 @@ async def _with_credential(
         report.findings.append(Finding((*target.where, "databases", database[0]), str(error)))
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidParameterValueError) as error:
         report.findings.append(Finding(place, f"the target does not let {credential.user} in: {error}"))
+    except asyncpg.InsufficientPrivilegeError as error:
+        said = f"the target does not let {credential.user} do this: {error}"
+        report.findings.append(Finding((*place, "set_role"), said))
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         told = str(error) or type(error).__name__
         said = f"{target.target.name} cannot be checked in database {database[1]}: {told}"
