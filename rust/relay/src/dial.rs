@@ -84,7 +84,7 @@ pub(crate) async fn cancel(plan: &TargetPlan, credential: &Credential, request: 
         settings: Vec::new(),
     };
     let sent = tokio::time::timeout(plan.connect, attempt(plan, credential, dial)).await;
-    if let Ok(Ok(connection)) = sent {
+    if let Ok(Ok(mut connection)) = sent {
         // The target closes when it has acted, so that a session that ends next is not overtaken.
         connection.stream.part(b"", Duration::from_secs(2)).await;
     } else {

@@ -36,9 +36,9 @@ pub(crate) fn add(counter: &AtomicU64, count: usize) {
 }
 
 impl Counters {
-    /// All counters as Prometheus text, with the number of sessions `open` now.
+    /// All counters as Prometheus text, with the number of sessions `open` now and what the trail took.
     #[must_use]
-    pub fn render(&self, open: usize, generation: u64) -> String {
+    pub fn render(&self, open: usize, generation: u64, trail: &record::Counts) -> String {
         let mut text = String::with_capacity(2048);
         let mut line = |kind: &str, name: &str, help: &str, value: u64| {
             // Writing to a String cannot fail.
@@ -62,6 +62,9 @@ impl Counters {
         ] {
             line("counter", name, help, of(counter));
         }
+        line("counter", "trail_evidence_bytes_total", "Evidence written, as stored.", trail.evidence_bytes);
+        line("counter", "trail_payload_bytes_total", "Payload written, as stored.", trail.payload_bytes);
+        line("counter", "trail_records_total", "Records written.", trail.evidence_records + trail.payload_records);
         text
     }
 }
@@ -74,7 +77,7 @@ mod tests {
     fn the_text_has_help_type_and_value_for_every_name() {
         let counters = Counters::default();
         add(&counters.sessions, 3);
-        let text = counters.render(2, 7);
+        let text = counters.render(2, 7, &record::Counts::default());
         assert!(text.contains("# TYPE penstock_sessions_total counter\npenstock_sessions_total 3\n"));
         assert!(text.contains("penstock_sessions_open 2\n") && text.contains("penstock_manifest_generation 7\n"));
         assert_eq!(text.lines().filter(|line| line.starts_with("# HELP")).count() * 3, text.lines().count());

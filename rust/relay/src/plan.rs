@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Fault;
+use protocols::Protocol;
 use protocols::greeting::{Entry, Security};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -43,9 +44,9 @@ pub(crate) struct Credential {
 
 impl TargetPlan {
     /// Checks one target.
-    pub fn new(part: TargetPart, registry: &'static [Entry]) -> Result<Self, Fault> {
+    pub fn new(part: TargetPart) -> Result<Self, Fault> {
         let wrong = |what: String| mistake(format!("target \"{}\": {what}", part.name));
-        let entry = registry.iter().find(|entry| entry.descriptor.name == part.protocol);
+        let entry = protocols::protocol(&part.protocol).map(Protocol::entry);
         let entry = entry.ok_or_else(|| wrong(format!("no protocol is called \"{}\"", part.protocol)))?;
         let address = with_port(&part.address, entry.descriptor.port);
         let host = host_of(&address).to_owned();

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use model::{Fault, FaultKind, Whose};
-use protocols::greeting::{Entry, KnownToken, Method};
+use gate::Rules;
+use protocols::Protocol;
+use protocols::greeting::{KnownToken, Method};
 use protocols::scram::Verifier;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::plan::TargetPlan;
 use crate::tls::ServerTls;
@@ -25,8 +28,6 @@ pub(crate) struct Document {
     pub limits: Limits,
     #[serde(default)]
     pub targets: Vec<TargetPart>,
-    #[serde(default)]
-    pub classes: Vec<serde_json::Value>,
     #[serde(default)]
     pub identities: Vec<IdentityPart>,
 }
@@ -202,8 +203,8 @@ pub(crate) struct Loaded {
     pub hash: String,
     pub limits: Limits,
     pub session_max: Duration,
-    /// Whether any class exists, so that a target's catalog must be known.
-    pub classes_apply: bool,
+    /// Rules and classes.
+    pub rules: Arc<Rules>,
     pub listeners: BTreeMap<String, ListenerPart>,
     /// Certificates by listener.
     pub tls: HashMap<String, ServerTls>,
@@ -218,12 +219,13 @@ pub(crate) fn mistake(message: impl Into<String>) -> Fault {
 
 impl Loaded {
     /// Checks and compiles the relay's part of `settings` (JSON).
-    pub fn new(settings: &[u8], registry: &'static [Entry]) -> Result<Self, Fault> {
+    pub fn new(settings: &[u8]) -> Result<Self, Fault> {
         let document: Document = serde_json::from_slice(settings)
             .map_err(|error| mistake(format!("the settings document cannot be read: {error}")))?;
+        let rules = Rules::load(settings).map_err(|mistakes| mistake(told(&mistakes)))?;
         let mut tls = HashMap::new();
         for (name, listener) in &document.listeners {
-            let entry = registry.iter().find(|entry| entry.descriptor.name == name);
+            let entry = protocols::protocol(name).map(Protocol::entry);
             let entry = entry.ok_or_else(|| mistake(format!("listeners.{name}: no protocol is called so")))?;
             if let Some(part) = &listener.tls {
                 let built = ServerTls::new(part, entry.descriptor.alpn);
@@ -232,7 +234,7 @@ impl Loaded {
         }
         let mut targets = Vec::with_capacity(document.targets.len());
         for part in document.targets {
-            targets.push(Arc::new(TargetPlan::new(part, registry)?));
+            targets.push(Arc::new(TargetPlan::new(part)?));
         }
         let identities = document.identities.into_iter().map(identity).collect::<Result<_, _>>()?;
         Ok(Self {
@@ -240,7 +242,7 @@ impl Loaded {
             hash: document.hash,
             limits: document.limits,
             session_max: Duration::from_secs(document.session.max_seconds),
-            classes_apply: !document.classes.is_empty(),
+            rules: Arc::new(rules),
             listeners: document.listeners,
             tls,
             targets,
@@ -282,6 +284,16 @@ impl Loaded {
     pub fn target(&self, name: &str) -> Option<&Arc<TargetPlan>> {
         self.targets.iter().find(|plan| plan.name == name)
     }
+}
+
+/// The first mistakes of a list, one a line.
+fn told(mistakes: &Value) -> String {
+    let place = |mistake: &Value| {
+        let steps = mistake["where"].as_array().into_iter().flatten();
+        steps.map(|step| step.as_str().map_or_else(|| step.to_string(), str::to_owned)).collect::<Vec<_>>().join(".")
+    };
+    let line = |mistake: &Value| format!("{}: {}", place(mistake), mistake["message"].as_str().unwrap_or_default());
+    mistakes.as_array().into_iter().flatten().take(20).map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// One identity with its verifiers read.

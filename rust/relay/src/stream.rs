@@ -27,7 +27,7 @@ pub(crate) fn prepare(socket: &TcpStream) {
 impl Stream {
     /// Says the last words and closes. What the peer still sends is read for a moment, for unread bytes would turn the
     /// close into a reset that destroys those words.
-    pub async fn part(mut self, words: &[u8], patience: Duration) {
+    pub async fn part(&mut self, words: &[u8], patience: Duration) {
         let parting = async {
             self.write_all(words).await?;
             self.flush().await?;

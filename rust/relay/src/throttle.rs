@@ -51,19 +51,19 @@ impl Throttle {
     /// How long this address or this user must still wait, if at all.
     pub fn wait(&self, address: IpAddr, user: &str, now: Instant) -> Option<Duration> {
         let by_address = locked(&self.addresses).get(&network(address)).and_then(|known| known.wait(&ADDRESS, now));
-        let by_user = locked(&self.users).get(user).and_then(|known| known.wait(&USER, now));
+        let by_user = locked(&self.users).get(start_of(user)).and_then(|known| known.wait(&USER, now));
         by_address.max(by_user)
     }
 
     /// Counts a failed proof.
     pub fn failed(&self, address: IpAddr, user: &str, now: Instant) {
         count(&mut locked(&self.addresses), network(address), now);
-        count(&mut locked(&self.users), user.to_owned(), now);
+        count(&mut locked(&self.users), start_of(user).to_owned(), now);
     }
 
     /// Forgets the failures of a user that proved itself, and halves its address's: somebody there is honest.
     pub fn succeeded(&self, address: IpAddr, user: &str) {
-        locked(&self.users).remove(user);
+        locked(&self.users).remove(start_of(user));
         if let Some(known) = locked(&self.addresses).get_mut(&network(address)) {
             known.count /= 2;
         }
@@ -83,6 +83,11 @@ fn count<K: Hash + Eq + Clone>(table: &mut HashMap<K, Failures>, key: K, now: In
         known.count = 0;
     }
     *known = Failures { count: known.count.saturating_add(1), last: now };
+}
+
+/// As much of a user's name as is kept: nobody's table grows by long names.
+fn start_of(user: &str) -> &str {
+    user.char_indices().nth(64).map_or(user, |(end, _)| &user[..end])
 }
 
 /// What one party controls: an IPv4 address, or the first 64 bits of an IPv6 address.
