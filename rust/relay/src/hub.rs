@@ -35,11 +35,14 @@ pub(crate) struct Service {
     pub database: String,
 }
 
+/// What one credential may do, found out once.
+type Powers = Arc<tokio::sync::OnceCell<Vec<String>>>;
+
 /// Everything known of targets.
 #[derive(Default)]
 pub(crate) struct Hub {
     catalogs: Mutex<HashMap<[String; 3], Arc<Slot>>>,
-    powers: Mutex<HashMap<[String; 2], Arc<tokio::sync::OnceCell<Vec<String>>>>>,
+    powers: Mutex<HashMap<[String; 2], Powers>>,
 }
 
 /// One catalog.

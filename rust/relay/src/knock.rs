@@ -45,7 +45,7 @@ pub(crate) enum Left {
     /// The client went away, or was never one of ours.
     Quietly,
     /// To be told why.
-    Told(Option<Stream>, Fault),
+    Told(Option<Stream>, Box<Fault>),
     /// It only wanted to cancel another session's work.
     Cancel(CancelKey),
 }
@@ -69,6 +69,11 @@ pub(crate) struct Knock<'a> {
     pub session: SessionId,
     /// Whether there is no room for another session. Cancel requests are served all the same.
     pub full: bool,
+}
+
+/// Somebody to be told why.
+fn told(fault: Fault) -> Left {
+    Left::Told(None, Box::new(fault))
 }
 
 /// The door's state.
@@ -111,7 +116,7 @@ impl<'a> Knock<'a> {
             Err(_) => {
                 let message = format!("the login took longer than {} seconds", limit.as_secs());
                 let fault = Fault::new(Whose::Client, FaultKind::Protocol, message);
-                Err(Left::Told(door.stream.take(), fault))
+                Err(Left::Told(door.stream.take(), fault.into()))
             }
         }
     }
@@ -158,7 +163,7 @@ impl Door<'_> {
             if self.proving {
                 self.throttled()?;
             }
-            let step = self.greeting.advance(&mut self.input, &mut output).map_err(|fault| Left::Told(None, fault))?;
+            let step = self.greeting.advance(&mut self.input, &mut output).map_err(told)?;
             let Some(stream) = self.stream.as_mut() else { return Err(Left::Quietly) };
             if !output.is_empty() {
                 stream.write_all_buf(&mut output).await.map_err(|_| Left::Quietly)?;
@@ -202,7 +207,6 @@ impl Door<'_> {
 
     /// The user is known: is there room, may it try, and how does it log in?
     fn identify(&mut self) -> Result<(), Left> {
-        let told = |fault| Left::Told(None, fault);
         self.knock.core.open().map_err(told)?;
         if self.knock.full {
             add(&self.knock.core.counters.connections_refused, 1);
@@ -222,7 +226,7 @@ impl Door<'_> {
         let Some(wait) = self.knock.core.throttle.wait(self.knock.peer.ip(), user, Instant::now()) else { return Ok(()) };
         add(&self.knock.core.counters.connections_refused, 1);
         let message = format!("too many failed logins: try again in {:.0} seconds", wait.as_secs_f64().ceil());
-        Err(Left::Told(None, Fault::new(Whose::Client, FaultKind::TooMany, message)))
+        Err(told(Fault::new(Whose::Client, FaultKind::TooMany, message)))
     }
 
     /// Asks Python, once.
@@ -244,7 +248,7 @@ impl Door<'_> {
         ]);
         let busy = || {
             let message = "the gateway cannot check identities now";
-            Left::Told(None, Fault::new(Whose::Gateway, FaultKind::TooMany, message).hint("try again in a moment"))
+            told(Fault::new(Whose::Gateway, FaultKind::TooMany, message).hint("try again in a moment"))
         };
         let mut asked = self.knock.core.events.ask(event).ok_or_else(busy)?;
         let limit = Duration::from_secs(self.knock.loaded.limits.login_seconds.max(1));
@@ -254,7 +258,7 @@ impl Door<'_> {
                 self.knock.core.throttle.succeeded(self.knock.peer.ip(), &principal.identity);
                 Ok((principal, until))
             }
-            _ => Err(Left::Told(None, unproven())),
+            _ => Err(told(unproven())),
         }
     }
 

@@ -272,7 +272,7 @@ impl Pump {
     /// One side has closed its connection, or lost it.
     fn closed(&mut self, peer: Peer, error: Option<&io::Error>) -> Done {
         match peer {
-            Peer::Client => Err(error.map_or_else(|| left(), gone)),
+            Peer::Client => Err(error.map_or_else(left, gone)),
             Peer::Target => {
                 let what = error.map_or_else(|| "was closed by it".to_owned(), |error| format!("broke: {error}"));
                 let message = format!("the connection to target \"{}\" {what}", self.handle.target.name);

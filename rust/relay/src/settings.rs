@@ -19,7 +19,6 @@ use crate::tls::ServerTls;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Document {
     pub generation: u64,
-    pub hash: String,
     #[serde(default)]
     pub listeners: BTreeMap<String, ListenerPart>,
     #[serde(default)]
@@ -200,7 +199,6 @@ pub(crate) struct Identity {
 /// A settings document, checked and compiled. Replaced as a whole.
 pub(crate) struct Loaded {
     pub generation: u64,
-    pub hash: String,
     pub limits: Limits,
     pub session_max: Duration,
     /// Rules and classes.
@@ -239,7 +237,6 @@ impl Loaded {
         let identities = document.identities.into_iter().map(identity).collect::<Result<_, _>>()?;
         Ok(Self {
             generation: document.generation,
-            hash: document.hash,
             limits: document.limits,
             session_max: Duration::from_secs(document.session.max_seconds),
             rules: Arc::new(rules),
