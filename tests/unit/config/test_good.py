@@ -216,6 +216,12 @@ def test_versions_of_a_folder_must_agree(folder: Path) -> None:
             "identities.1.tokens.0.expires",
             4070995200,
         ),
+        (
+            '"@agent-7@"',
+            '{id: 12345678e9, verifier: "@agent-7@"}',
+            "identities.1.tokens.0.id",
+            "12345678e9",
+        ),
         ('["@agent-7@"]', '["@agent-7@", "@agent-7/2@"]', "identities.1.name", "agent-7"),
     ],
 )
