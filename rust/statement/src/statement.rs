@@ -307,12 +307,42 @@ pub struct Text {
 
 /// The facts that rules may use about a statement.
 pub const FACTS: &[Fact] = &[
-    Fact { name: "sql.kind", kind: FactKind::Text, phase: Phase::Statement, help: "what the statement is: select, insert, copy, create_table, …" },
-    Fact { name: "sql.tables", kind: FactKind::Texts, phase: Phase::Statement, help: "the relations it names, with their schema if known" },
-    Fact { name: "sql.functions", kind: FactKind::Texts, phase: Phase::Statement, help: "the functions it names, as written" },
-    Fact { name: "sql.destructive", kind: FactKind::Bool, phase: Phase::Statement, help: "DROP, TRUNCATE, ALTER … DROP, or UPDATE or DELETE of every row" },
-    Fact { name: "sql.server_io", kind: FactKind::Texts, phase: Phase::Statement, help: "what outside the database it touches: files, programs, large_objects, dblink, …" },
-    Fact { name: "sql.estimated_rows", kind: FactKind::Int, phase: Phase::Statement, help: "how many rows the target's planner expects" },
+    Fact {
+        name: "sql.kind",
+        kind: FactKind::Text,
+        phase: Phase::Statement,
+        help: "what the statement is: select, insert, copy, create_table, …",
+    },
+    Fact {
+        name: "sql.tables",
+        kind: FactKind::Texts,
+        phase: Phase::Statement,
+        help: "the relations it names, with their schema if known",
+    },
+    Fact {
+        name: "sql.functions",
+        kind: FactKind::Texts,
+        phase: Phase::Statement,
+        help: "the functions it names, as written",
+    },
+    Fact {
+        name: "sql.destructive",
+        kind: FactKind::Bool,
+        phase: Phase::Statement,
+        help: "DROP, TRUNCATE, ALTER … DROP, or UPDATE or DELETE of every row",
+    },
+    Fact {
+        name: "sql.server_io",
+        kind: FactKind::Texts,
+        phase: Phase::Statement,
+        help: "what outside the database it touches: files, programs, large_objects, dblink, …",
+    },
+    Fact {
+        name: "sql.estimated_rows",
+        kind: FactKind::Int,
+        phase: Phase::Statement,
+        help: "how many rows the target's planner expects",
+    },
 ];
 
 impl Statement {
