@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -22,7 +22,7 @@ class Sessions(Protocol):
     """What can be done to an open session."""
 
     def kill(self, session: str, reason: str) -> bool: ...
-    def regroup(self, session: str, principal: dict[str, object]) -> bool: ...
+    def regroup(self, session: str, principal: Mapping[str, Any]) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)

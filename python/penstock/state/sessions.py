@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.state import schema
 from penstock.state.database import Database
+
+#: The trail is read again from this much before the index' last word, as sessions open side by side.
+_OVERLAP_US = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,8 @@ class SessionRow:
 
     def as_json(self) -> dict[str, Any]:
         """The row as the admin interface shows it."""
-        shown = {name: getattr(self, name) for name in self.__slots__}
-        return {**shown, "groups": list(self.groups)}
+        shown = {name: getattr(self, name) for name in self.__slots__ if name != "id"}
+        return {"session": self.id, **shown, "groups": list(self.groups)}
 
 
 class SessionIndex:
@@ -70,6 +73,15 @@ class SessionIndex:
             await connection.execute(lost.values(closed=table.c.opened, reason="the gateway ended before the session"))
         return count
 
+    async def behind(self, node: str) -> int | None:
+        """From when on the index of ``node`` may lack something, in Unix microseconds; None: it knows nothing."""
+        table = schema.sessions
+        mine = select(func.min(table.c.opened).filter(table.c.closed.is_(None)), func.max(table.c.opened))
+        async with self._database.read() as connection:
+            unclosed, newest = (await connection.execute(mine.where(table.c.node == node))).one()
+        known = [moment for moment in (unclosed, newest) if moment is not None]
+        return min(known) - _OVERLAP_US if known else None
+
     async def get(self, session: str) -> SessionRow | None:
         """One session, or None."""
         table = schema.sessions
@@ -96,7 +108,8 @@ class SessionIndex:
 async def _put(connection: AsyncConnection, row: SessionRow) -> None:
     table = schema.sessions
     await connection.execute(delete(table).where(table.c.id == row.id))
-    values = {**row.as_json(), "groups": _json(list(row.groups)), "segments": _json(row.segments)}
+    values = {name: getattr(row, name) for name in SessionRow.__slots__}
+    values |= {"groups": _json(list(row.groups)), "segments": _json(row.segments)}
     await connection.execute(insert(table).values(**values))
 
 
