@@ -31,7 +31,7 @@ def redact(text: str) -> str:
     return text
 
 
-def _clean(value: Any, depth: int = 0) -> Any:  # noqa: ANN401  (whatever a log call was given)
+def _clean(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return redact(value)
     if depth > _DEEPEST:
@@ -53,7 +53,7 @@ def _redacted(_logger: object, _name: str, event: MutableMapping[str, Any]) -> M
     return cleaned
 
 
-def _dumped(value: Any, **_options: object) -> str:  # noqa: ANN401  (structlog's serializer)
+def _dumped(value: Any, **_options: object) -> str:
     return orjson.dumps(value, default=str).decode()
 
 

@@ -28,28 +28,57 @@ Event = dict[str, Any]
 class NativeGateway(Protocol):
     """What a running gateway can be asked; the extension's ``Gateway`` class."""
 
-    def start(self) -> bytes: ...
-    def load(self, settings: bytes) -> None: ...
-    def event_fd(self) -> int: ...
-    def take_events(self, most: int) -> list[bytes]: ...
-    def answer(self, id: int, answer: bytes) -> bool: ...  # noqa: A002  (the extension's own name)
-    def decide(self, session: str, hold: int, decision: bytes) -> bool: ...
-    def register(self, session: str, hold: int, approval: str) -> bool: ...
-    def kill(self, session: str, reason: str) -> bool: ...
-    def regroup(self, session: str, principal: bytes) -> bool: ...
-    def sessions(self) -> bytes: ...
-    def metrics(self) -> bytes: ...
-    def record(self, kind: str, detail: bytes) -> None: ...
-    def drain(self, seconds: float) -> None: ...
-    def stop(self) -> None: ...
+    def start(self) -> bytes:
+        """Binds the listeners and starts the threads; JSON with their addresses."""
+
+    def load(self, settings: bytes) -> None:
+        """Replaces the settings at once."""
+
+    def event_fd(self) -> int:
+        """What becomes readable when events wait."""
+
+    def take_events(self, most: int) -> list[bytes]:
+        """Up to ``most`` events, the oldest first."""
+
+    def answer(self, id: int, answer: bytes) -> bool:  # noqa: A002  (the extension's own name)
+        """Answers an event that carries an id."""
+
+    def decide(self, session: str, hold: int, decision: bytes) -> bool:
+        """Ends a hold."""
+
+    def register(self, session: str, hold: int, approval: str) -> bool:
+        """Names a hold for people."""
+
+    def kill(self, session: str, reason: str) -> bool:
+        """Ends a session."""
+
+    def regroup(self, session: str, principal: bytes) -> bool:
+        """Gives a session its principal anew."""
+
+    def sessions(self) -> bytes:
+        """The open sessions, as JSON."""
+
+    def metrics(self) -> bytes:
+        """Prometheus text."""
+
+    def record(self, kind: str, detail: bytes) -> None:
+        """Adds evidence to the trail."""
+
+    def drain(self, seconds: float) -> None:
+        """Takes nobody new."""
+
+    def stop(self) -> None:
+        """Joins all threads."""
 
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
+    """Turns the extension's exception, a message and perhaps a hint, into ours."""
     try:
         yield
     except NativeError as error:
-        raise SeamError(str(error)) from error
+        message, hint = [*error.args, None, None][:2]
+        raise SeamError(str(message), hint=str(hint) if hint else None) from error
 
 
 def open_gateway(settings: bytes) -> NativeGateway:

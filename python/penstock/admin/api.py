@@ -297,7 +297,7 @@ async def _revoke_identity(request: Request, service: Service) -> Response:
     return await _revoke(request, service, "identity", name)
 
 
-async def _revoke(request: Request, service: Service, kind: Any, value: str) -> Response:  # noqa: ANN401
+async def _revoke(request: Request, service: Service, kind: Any, value: str) -> Response:
     caller = await caller_of(request, service)
     need_operator(caller)
     reason = _reason(await _body(request), "revoked by an operator")

@@ -109,7 +109,7 @@ def _unix(path: Path) -> socket.socket:
         ) from error
     finally:
         os.umask(mask)
-    listener.setblocking(False)  # noqa: FBT003  (the standard library's signature)
+    listener.setblocking(False)
     return listener
 
 
@@ -145,5 +145,5 @@ def _loopback(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise StartError(f"the admin interface cannot listen on {host}:{port}: {error.strerror}") from error
-    listener.setblocking(False)  # noqa: FBT003  (the standard library's signature)
+    listener.setblocking(False)
     return listener

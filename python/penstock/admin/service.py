@@ -21,10 +21,17 @@ from penstock.state.tokens import TokenStore
 class Gateway(Protocol):
     """What the interface asks of the running gateway."""
 
-    def kill(self, session: str, reason: str) -> bool: ...
-    def sessions(self) -> list[dict[str, Any]]: ...
-    def metrics(self) -> bytes: ...
-    def record(self, kind: str, detail: Mapping[str, Any]) -> None: ...
+    def kill(self, session: str, reason: str) -> bool:
+        """Ends a session."""
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """The sessions open in this gateway."""
+
+    def metrics(self) -> bytes:
+        """Prometheus text."""
+
+    def record(self, kind: str, detail: Mapping[str, Any]) -> None:
+        """Adds evidence to the trail."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,14 @@ _LOG = structlog.get_logger("penstock.approvals")
 class Gate(Protocol):
     """What the desk tells the gateway."""
 
-    def decide(self, session: str, hold: int, *, verdict: str, by: str, reason: str) -> bool: ...
-    def register(self, session: str, hold: int, approval: str) -> bool: ...
-    def record(self, kind: str, detail: Mapping[str, Any]) -> None: ...
+    def decide(self, session: str, hold: int, *, verdict: str, by: str, reason: str) -> bool:
+        """Ends a hold."""
+
+    def register(self, session: str, hold: int, approval: str) -> bool:
+        """Tells a hold its reference."""
+
+    def record(self, kind: str, detail: Mapping[str, Any]) -> None:
+        """Adds evidence to the trail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +137,12 @@ class Desk:
         if key in self._joining:
             self._gone.add(key)
         held = self._held.pop(key, None)
-        if held is not None:
-            await self._leave(held.wait, str(event.get("why", "withdrawn")))
+        if held is None:
+            return
+        if held.expires <= now_us():
+            # The gateway's own clock was a moment faster than ours: the request expired, nobody took it back.
+            await self._rule(held.approval, Ruling("expired", "gateway", "nobody decided in time"))
+        await self._leave(held.wait, str(event.get("why", "withdrawn")))
 
     async def session_closed(self, session: str) -> None:
         """Every hold of a session that ended is withdrawn."""
@@ -246,7 +255,7 @@ class Desk:
             _LOG.error("approval_unrecorded", approval=approval_id, what=what, error=str(error))
 
     def _notify(self, approval: Approval, kind: str) -> None:
-        async def told(reviewers: str, arrived: bool, why: str) -> None:  # noqa: FBT001  (the webhook's callback)
+        async def told(reviewers: str, arrived: bool, why: str) -> None:
             detail = {"reviewers": reviewers, "why": why}
             try:
                 await self._store.note(approval.id, "notified" if arrived else "notify_failed", "gateway", detail)

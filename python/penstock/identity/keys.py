@@ -78,7 +78,7 @@ def parse_jwks(document: bytes) -> tuple[VerifyKey, ...]:
     found = orjson.loads(document)
     entries = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(entries, list):
-        raise ValueError("the key set has no list 'keys'")  # noqa: TRY004  (bad data, not a bad call)
+        raise ValueError("the key set has no list 'keys'")
     if len(entries) > MAX_KEYS:
         raise ValueError(f"the key set has more than {MAX_KEYS} keys")
     keys = (_parse_key(entry) for entry in entries if isinstance(entry, dict))
@@ -206,7 +206,7 @@ class DiscoveredKeys:
                 raise ValueError("the discovery document names another issuer")
             jwks = found.get("jwks_uri")
             if not isinstance(jwks, str):
-                raise ValueError("the discovery document has no jwks_uri")  # noqa: TRY004  (bad data, not a bad call)
+                raise ValueError("the discovery document has no jwks_uri")
             keys = parse_jwks(await _get(client, jwks, loopback=local))
         if not keys:
             raise ValueError("the key set holds no usable key")

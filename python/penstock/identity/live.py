@@ -21,8 +21,11 @@ _LOG = structlog.get_logger("penstock.identity")
 class Sessions(Protocol):
     """What can be done to an open session."""
 
-    def kill(self, session: str, reason: str) -> bool: ...
-    def regroup(self, session: str, principal: Mapping[str, Any]) -> bool: ...
+    def kill(self, session: str, reason: str) -> bool:
+        """Ends it."""
+
+    def regroup(self, session: str, principal: Mapping[str, Any]) -> bool:
+        """Gives it its principal anew."""
 
 
 @dataclass(frozen=True, slots=True)

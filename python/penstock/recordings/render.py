@@ -33,7 +33,7 @@ def text(raw: Iterator[bytes]) -> Iterator[str]:
     decoder: Decoder | None = decoder_of("")
     table = _Table()
     for record in records(raw):
-        if record.content == "to_client":
+        if record.direction == "to_client":
             if decoder is None:
                 yield f"    {len(record.payload)} bytes\n"
                 continue
@@ -55,15 +55,15 @@ def jsonl(raw: Iterator[bytes]) -> Iterator[str]:
     decoder: Decoder | None = decoder_of("")
     for record in records(raw):
         head: dict[str, Any] = {"time": record.time, "exchange": record.exchange}
-        if record.content == "evidence":
+        if not record.direction:
             if record.kind == "session_opened":
                 decoder = decoder_of(str(record.body.get("protocol", "")))
             yield _line({**head, **record.body})
-        elif record.content == "to_client" and decoder is not None:
+        elif record.direction == "to_client" and decoder is not None:
             for told in decoder.feed(record.payload):
                 yield _line({**head, **_as_json(told)})
         else:
-            yield _line({**head, "payload": record.content, "bytes": len(record.payload)})
+            yield _line({**head, "payload": record.direction, "bytes": len(record.payload)})
 
 
 def result_csv(raw: Iterator[bytes], exchange: int) -> Iterator[str]:
@@ -74,7 +74,7 @@ def result_csv(raw: Iterator[bytes], exchange: int) -> Iterator[str]:
     for record in records(raw):
         if record.kind == "session_opened":
             decoder = decoder_of(str(record.body.get("protocol", "")))
-        if record.content != "to_client" or decoder is None:
+        if record.direction != "to_client" or decoder is None:
             continue
         for told in decoder.feed(record.payload):
             if isinstance(told, Columns):

@@ -115,7 +115,7 @@ def _engine(url: URL) -> AsyncEngine:
 
 def _tune_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
-    def _connected(connection: Any, _record: object) -> None:  # noqa: ANN401  (the driver's own class)
+    def _connected(connection: Any, _record: object) -> None:
         # The driver would begin transactions at the first change only; we say when, so that DDL is inside one too.
         connection.isolation_level = None
         cursor = connection.cursor()
