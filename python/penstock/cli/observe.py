@@ -78,8 +78,7 @@ def observing_manifest(folder: Path, named: Named, minted: tokens.NewToken, *, b
         "classes": [{"name": name, "detect": [name], "mask": {"full": True}} for name in _DETECTORS],
         "reviewers": [{"name": "nobody", "members": ["group:nobody"]}],
         "rules": [
-            {"name": "reading", "allow": ["read"]},
-            {"name": "more than reading", "hold": {"when": 'sql.kind != "select"', "reviewers": ["nobody"]}},
+            {"name": "everything", "allow": ["read", "write", "ddl", "copy_in", "copy_out", "call"]},
             {"name": "large results", "hold": {"when": "result.rows > 10000", "reviewers": ["nobody"]}},
         ],
     }

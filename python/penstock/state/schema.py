@@ -33,6 +33,7 @@ revocations = Table(
     Column("by", Text, nullable=False),
     Column("reason", Text, nullable=False),
     UniqueConstraint("kind", "value"),
+    sqlite_autoincrement=True,  # a number of a deleted row never comes back: watchers compare the highest
 )
 
 approvals = Table(

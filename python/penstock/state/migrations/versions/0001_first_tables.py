@@ -90,6 +90,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
         sa.UniqueConstraint("kind", "value"),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "sessions",
