@@ -1,6 +1,5 @@
 """The Python side running on a stand-in for the native gateway."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from penstock.demo.issuer import AUDIENCE, Issuer
 from penstock.identity import tokens
 from support.native import FakeGateway, evaluate
 from support.payload import session as recorded_session
+from support.waiting import eventually
 
 
 @dataclass
@@ -53,10 +53,11 @@ class Running:
 
     async def until(self, condition: Callable[[], Any]) -> Any:
         """Waits until something holds, a few seconds at most."""
-        async with asyncio.timeout(5):
-            while not (found := condition()):
-                await asyncio.sleep(0.01)
-            return found
+
+        async def look() -> Any:
+            return condition()
+
+        return await eventually(look)
 
 
 def manifest_data(folder: Path, issuer: Issuer, agent: tokens.NewToken) -> dict[str, Any]:
@@ -86,9 +87,7 @@ def manifest_data(folder: Path, issuer: Issuer, agent: tokens.NewToken) -> dict[
 
 
 @asynccontextmanager
-async def running_gateway(
-    folder: Path, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Running]:
+async def running_gateway(folder: Path, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
     """Starts a gateway in ``folder``; it is stopped at the end."""
     asked: list[dict[str, Any]] = []
 

@@ -21,6 +21,7 @@ from penstock.identity import tokens
 from support.app import Running, login, opened, running_gateway, session_id
 from support.desk import hold
 from support.payload import SESSION
+from support.waiting import eventually
 
 
 @pytest.fixture
@@ -136,9 +137,7 @@ async def test_operators_see_and_only_reviewers_decide(running: Running, referen
     ],
 )
 async def test_bad_input_is_told_what_is_wrong(running: Running, reference: str, body: bytes, said: str) -> None:
-    answer = await running.call(
-        "POST", f"/v1/approvals/{reference}/approve", token=running.reviewer(), content=body
-    )
+    answer = await running.call("POST", f"/v1/approvals/{reference}/approve", token=running.reviewer(), content=body)
     assert (answer.status_code, said in answer.json()["error"]) == (400, True), answer.text
     assert (await running.call("GET", "/healthz")).status_code == 200
 
@@ -155,9 +154,11 @@ async def test_a_session_is_killed_and_that_is_recorded(running: Running) -> Non
     await running.until(lambda: native.answers)
     native.tell(opened(1, "agent"))
     path = f"/v1/sessions/{session_id(1)}"
-    async with asyncio.timeout(5):
-        while (await running.call("GET", path)).status_code == 404:
-            await asyncio.sleep(0.01)
+
+    async def indexed() -> bool:
+        return (await running.call("GET", path)).status_code == 200
+
+    await eventually(indexed)
     assert (await running.call("POST", f"{path}/kill", token=running.job())).status_code == 403
     answer = await running.call("POST", f"{path}/kill", json={"reason": "loops"})
     assert answer.status_code == 200
@@ -231,7 +232,7 @@ async def test_a_replay_is_recorded_before_it_is_shown(running: Running) -> None
 
 
 async def test_what_cannot_be_recorded_is_not_read(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    from penstock.seam import NativeError
+    from penstock._native import NativeError
 
     def full(_kind: str, _detail: bytes) -> None:
         raise NativeError("the trail cannot be written: no space left on device")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from penstock import seam
+from penstock._native import NativeError
 from penstock.app import Gateway, run
 from penstock.config import compile_settings, from_data, load
 from penstock.config.watch import Reloaded
@@ -21,6 +22,7 @@ from penstock.state.revocations import RevocationStore
 from support.app import Running, login, manifest_data, opened, running_gateway, session_id
 from support.desk import hold
 from support.native import FakeGateway
+from support.waiting import eventually
 
 
 @pytest.fixture
@@ -65,9 +67,10 @@ async def test_sessions_reach_the_index_in_order(running: Running) -> None:
         found: list[dict[str, Any]] = answer.json()["sessions"]
         return found
 
-    async with asyncio.timeout(5):
-        while len(await listed("limit=100")) < 21:
-            await asyncio.sleep(0.01)
+    async def complete() -> bool:
+        return len(await listed("limit=100")) == 21
+
+    await eventually(complete)
     live = await listed("live=1")
     assert [each["session"] for each in live] == [session_id(20)]
     assert {each["reason"] for each in await listed("limit=100") if each["closed"]} == {"client"}
@@ -80,12 +83,11 @@ async def test_a_hold_goes_to_a_reviewer_and_back(running: Running) -> None:
     reference = native.registered[0][2]
     token = running.reviewer()
 
-    async def rows() -> int:
-        return int((await running.call("GET", f"/v1/approvals/{reference}", token=token)).json()["rows"])
+    async def grown() -> bool:
+        shown = await running.call("GET", f"/v1/approvals/{reference}", token=token)
+        return bool(shown.json()["rows"] == 12_345)
 
-    async with asyncio.timeout(5):
-        while await rows() != 12_345:
-            await asyncio.sleep(0.01)
+    await eventually(grown)
     answer = await running.call("POST", f"/v1/approvals/{reference}/approve", token=token, json={"reason": "agreed"})
     assert (answer.status_code, answer.json()["status"]) == (200, "approved")
     assert native.decided == [("s1", 1, {"verdict": "approved", "by": "ci:ada", "reason": "agreed"})]
@@ -95,13 +97,11 @@ async def test_a_hold_goes_to_a_reviewer_and_back(running: Running) -> None:
 async def test_a_closing_session_withdraws_its_hold(running: Running) -> None:
     running.native.tell(hold("s1"), {"type": "closed", "session": "s1", "at": 1, "reason": "gone"})
 
-    async def statuses() -> list[str]:
+    async def withdrawn() -> bool:
         answer = await running.call("GET", "/v1/approvals?status=all", token=running.reviewer())
-        return [each["status"] for each in answer.json()["approvals"]]
+        return [each["status"] for each in answer.json()["approvals"]] == ["withdrawn"]
 
-    async with asyncio.timeout(5):
-        while await statuses() != ["withdrawn"]:
-            await asyncio.sleep(0.01)
+    await eventually(withdrawn)
 
 
 async def test_a_revocation_reaches_open_sessions_within_a_second(running: Running, tmp_path: Path) -> None:
@@ -140,10 +140,11 @@ async def test_a_reload_is_whole_or_not_at_all(running: Running, tmp_path: Path)
     )
     loaded = load(path)
     settings = compile_settings(loaded.manifest, 2)
-    native.refuse_load = seam.NativeError("a rule does not compile")
+    native.refuse_load = NativeError("a rule does not compile")
     with pytest.raises(SeamError, match="does not compile"):
         await running.gateway.apply(loaded, settings, 2)
-    assert native.killed == native.regrouped == []
+    assert not native.killed
+    assert not native.regrouped
     native.refuse_load = None
     await running.gateway.apply(loaded, settings, 2)
     assert [session for session, _ in native.killed] == [session_id(2)]
@@ -209,7 +210,7 @@ async def test_what_prevents_a_start_is_said(
 
     class Taken(FakeGateway):
         def start(self) -> bytes:
-            raise seam.NativeError("127.0.0.1:6432 is in use", "stop the other program")
+            raise NativeError("127.0.0.1:6432 is in use", "stop the other program")
 
     assert "127.0.0.1:6432 is in use" in await started(Taken(b'{"listeners":{}}'))
     (tmp_path / "p.sock").write_text("no socket")

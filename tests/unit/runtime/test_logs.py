@@ -42,7 +42,7 @@ def lines() -> Iterator[io.StringIO]:
 )
 def test_secrets_are_taken_out_wherever_they_stand(lines: io.StringIO, secret: str) -> None:
     log = structlog.get_logger("test")
-    log.warning(f"said {secret} so", error=ValueError(secret), deep={"a": [secret, {"b": secret}]}, many=[secret])
+    log.warning(secret, error=ValueError(secret), deep={"a": [secret, {"b": secret}]}, many=[secret])
     logging.getLogger("library").error("it said %s", secret)
     try:
         raise RuntimeError(secret)
@@ -58,7 +58,12 @@ def test_keys_that_hold_secrets_are_hidden(lines: io.StringIO) -> None:
     structlog.get_logger("test").info("x", password="a-b-c", nested={"Authorization": "a-b-c"}, token="abcdefghij")
     told = json.loads(lines.getvalue())
     assert "a-b-c" not in lines.getvalue()
-    assert (told["password"], told["token"], told["level"], told["logger"]) == ("[hidden]", "abcdefghij", "info", "test")
+    assert (told["password"], told["token"], told["level"], told["logger"]) == (
+        "[hidden]",
+        "abcdefghij",
+        "info",
+        "test",
+    )
 
 
 def test_the_id_of_a_token_stays() -> None:
