@@ -61,6 +61,10 @@ def build(service: Service) -> Starlette:
                 return _refused(error)
             except ClientDisconnect:
                 return Response(status_code=400)
+            except Exception:  # noqa: BLE001  (a defect must answer, not cut the connection)
+                # Ours, not the caller's: the log has it whole, the caller learns only that.
+                _LOG.exception("admin_failed", path=path)
+                return _json({"error": "the gateway failed at this; its log says where", "hint": None}, 500)
 
         return Route(path, answer, methods=[method])
 
