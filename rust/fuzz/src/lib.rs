@@ -25,7 +25,7 @@ pub const TARGETS: &[Target] = &[
     ("survey", survey, &[ANSWER]),
     ("statement", statement, &[b"select a, b from t where x = $1", b"begin; copy t to stdout; commit", b"do $$ x $$"]),
     ("row", row, &[b"\x01\0\0\x04\0\0\0\x0b123-45-6789\0\0\0\x011\xff\xff\xff\xff\0\0\0\x02{}"]),
-    ("copy", copy, &[b"\0123-45-6789\t1\t\\N\t{}\n", b"\x01\"123-45-6789\",1,,\"{}\"\n", b"\x02PGCOPY\n\xff\r\n\0"]),
+    ("copy", copy, &[b"\x00123-45-6789\t1\t\\N\t{}\n", b"\x01\"123-45-6789\",1,,\"{}\"\n", b"\x02PGCOPY\n\xff\r\n\0"]),
     (
         "detectors",
         detectors,
