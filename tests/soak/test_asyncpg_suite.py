@@ -1,11 +1,11 @@
-"""asyncpg's own test suite through an allow-all gateway: the same tests pass as directly, or stand below with a reason."""
+"""asyncpg's own tests through an allow-all gateway: the same pass as directly, or stand below with a reason."""
 
 import os
 import subprocess
 import sys
 import tarfile
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,22 +39,21 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def scratch() -> Cluster:
+def scratch() -> Iterator[Cluster]:
     """A server that the suite may do with as it likes."""
     binaries = system_binaries(15)
     assert binaries is not None, "PostgreSQL 15 is not installed; run ci/install-system-packages tests"
     with start_cluster(binaries) as cluster:
-        yield cluster  # type: ignore[misc]
+        yield cluster
 
 
 def passes(suite: Path, where: Mapping[str, str], report: Path) -> set[str]:
     """Runs the suite against the server that `where` names; returns the ids of the tests that passed."""
     chosen = [str(path) for path in sorted(suite.glob("test_*.py")) if path.stem not in LEFT_OUT]
-    subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(suite.parent),
-         "-o", "timeout=60", f"--junitxml={report}", *chosen],
-        env={**os.environ, **where}, cwd=suite.parent, capture_output=True, timeout=2400, check=False,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "-o", "timeout=60"]
+    command += ["--rootdir", str(suite.parent), f"--junitxml={report}", *chosen]
+    environment = {**os.environ, **where}
+    subprocess.run(command, env=environment, cwd=suite.parent, capture_output=True, timeout=2400, check=False)
     cases = ET.parse(report).getroot().iter("testcase")
     return {f"{case.get('classname')}.{case.get('name')}" for case in cases if len(case) == 0}
 
