@@ -38,6 +38,7 @@ class _Checker:
         self.tree = tree
         self.names = {part: self._names(part) for part in _PARTS}
         self.groups = {text for _, text in self._texts("identities", "groups")}
+        self.labels = {f"{key}:{text}" for _, entry in self._entries("targets") for key, text in _labels(entry)}
 
     def run(self) -> Iterator[Problem]:
         checks: list[Callable[[], Iterator[Problem]]] = [
@@ -195,20 +196,11 @@ class _Checker:
                 yield self._unknown(where, "targets", target)
             else:
                 yield from self._column(where, target, name)
-        yield from self._columns_twice()
 
     def _column(self, where: Where, target: str, name: str) -> Iterator[Problem]:
         protocol = PROTOCOLS.get(_text(find(self.tree, (*self.names["targets"][target], "protocol"))[0]) or "")
         if protocol and (wrong := protocol.data_problem(name)):
             yield self._wrong(where, wrong, f"write {target}:{protocol.data}")
-
-    def _columns_twice(self) -> Iterator[Problem]:
-        seen: dict[str, tuple[Where, Node]] = {}
-        for where, column in self._texts("classes", "columns"):
-            if column in seen and seen[column][0][:2] != where[:2]:
-                said = f"'{column[:80]}' is in another class already, at {seen[column][1].mark}"
-                yield self._wrong(where, said, "a column has one class")
-            seen.setdefault(column, (where, find(self.tree, where)[0]))
 
     def _reviewers(self) -> Iterator[Problem]:
         for where, member in self._texts("reviewers", "members"):
@@ -266,9 +258,8 @@ class _Checker:
             if to not in self.names["targets"]:
                 yield self._unknown(where, "targets", to)
             return
-        labels = {f"{key}:{text}" for _, entry in self._entries("targets") for key, text in _labels(entry)}
-        if f"{label}:{value}" not in labels:
-            hint = suggest(to, labels) or "targets name their labels under labels:"
+        if f"{label}:{value}" not in self.labels:
+            hint = suggest(to, self.labels) or "targets name their labels under labels:"
             yield self._wrong(where, f"no target has the label '{to[:80]}'", hint)
 
     def _credentials(self) -> Iterator[Problem]:

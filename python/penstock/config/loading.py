@@ -224,13 +224,9 @@ def _ask(tree: Node, manifest: Manifest | None, checker: Checker) -> list[Proble
 def _told(tree: Node, where: Where, found: Mapping[str, Any]) -> Problem:
     node, taken = find(tree, where)
     column, offset = node.mark.column, found.get("offset")
-    if (
-        isinstance(node, Scalar)
-        and node.inner is not None
-        and isinstance(offset, int)
-        and 0 <= offset <= len(node.text)
-    ):
-        column += node.inner + offset
+    if isinstance(node, Scalar) and node.inner is not None and isinstance(offset, int) and offset >= 0:
+        # The native part counts bytes, a person's editor characters.
+        column += node.inner + len(node.text.encode(errors="replace")[:offset].decode(errors="ignore"))
     level: Level = "warning" if found.get("level") == "warning" else "error"
     said, hint = str(found.get("message", "this is wrong")), found.get("hint")
     return Problem(node.mark.file, node.mark.line, column, said, str(hint) if hint else None, level, taken)

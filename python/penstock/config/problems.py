@@ -33,6 +33,9 @@ NOT_ENFORCED = {
 }
 """Keys that other versions may know. Accepting one would look as if it were enforced."""
 
+MANY = 500
+"""Names compared for a suggestion, at most."""
+
 _EXPECTED = {
     "string_type": "text",
     "string_sub_type": "text",
@@ -61,6 +64,9 @@ def problem_of_key(tree: Node, where: Where, message: str, hint: str | None = No
 def suggest(word: object, known: Iterable[str], *, more: str | None = None) -> str | None:
     """`did you mean 'listeners'?`, or the known words when none is near, or `more`."""
     words = sorted(set(known))
+    if len(words) > MANY:
+        # Comparing is slow; a name misspelt in its first letter goes without a suggestion then.
+        words = [each for each in words if each[:1] == str(word)[:1]][:MANY]
     near = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
     if near:
         return f"did you mean '{near[0]}'?"

@@ -68,7 +68,7 @@ class _Writer:
     def _secret(self, secret: Secret | PrivateKey | None) -> str | None:
         if secret is None:
             return None
-        return "" if self._blank else secret.reveal()
+        return None if self._blank else secret.reveal()
 
     def listener(self, listener: Listener) -> dict[str, Any]:
         tls = listener.tls

@@ -2,7 +2,8 @@
 
 Built from the parser's events rather than from a loader's objects: depth, size and alias expansion are bounded while
 reading, a repeated key is an error that names both places, and no tag can make anything but plain data. Scalars follow
-the YAML 1.2 core schema, so that `on`, `08:00` and `2026-01-01` stay text.
+the YAML 1.2 core schema, so that `on`, `08:00` and `2026-01-01` stay text; so do fractions, which no key takes, because
+a token's id may look like one (`12345678e9`).
 """
 
 from __future__ import annotations
@@ -24,11 +25,10 @@ MAX_DEPTH = 32
 MAX_NODES = 200_000
 """Nodes after every alias has been expanded."""
 
-Plain = str | int | float | bool | None
+Plain = str | int | bool | None
 Where = tuple[str | int, ...]
 
 _INT = re.compile(r"[-+]?[0-9]{1,18}\Z")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?\Z")
 _WORDS: dict[str, Plain] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -290,8 +290,6 @@ def _resolve(text: str) -> Plain:
         return _WORDS[text]
     if _INT.match(text):
         return int(text)
-    if _FLOAT.match(text) and len(text) < 40:
-        return float(text)
     return text
 
 

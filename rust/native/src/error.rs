@@ -12,7 +12,10 @@ pub fn raise(message: impl Into<String>) -> PyErr {
     NativeError::new_err(message.into())
 }
 
-/// The exception for a fault; its hint is the exception's second argument.
-pub fn raise_fault(fault: &Fault) -> PyErr {
-    NativeError::new_err((fault.message.clone(), fault.hint.clone().unwrap_or_default()))
+/// The exception for a fault: what happened, and what to do next if anything can be said.
+pub fn raise_fault(fault: Fault) -> PyErr {
+    match &fault.hint {
+        Some(hint) => raise(format!("{} ({hint})", fault.message)),
+        None => raise(fault.message),
+    }
 }

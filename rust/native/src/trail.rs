@@ -23,8 +23,8 @@ impl Records {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyBytes>>> {
-        let next = py.detach(|| self.0.lock().map(|mut records| records.next()));
-        match next.map_err(|_| raise("reading the trail failed earlier"))? {
+        let next = py.detach(|| self.0.lock().ok().map(|mut records| records.next()));
+        match next.ok_or_else(|| raise("reading the trail failed earlier"))? {
             None => Ok(None),
             Some(Err(damage)) => Err(raise(damage.to_string())),
             Some(Ok(record)) => Ok(Some(bytes(py, &told(&record)))),
@@ -38,7 +38,7 @@ fn told(record: &read::Record) -> Value {
         "channel": record.exchange.channel,
         "exchange": record.exchange.id,
         "at": record.time,
-        "segment": record.segment.to_string(),
+        "segment": record.segment.file(),
         "offset": record.offset,
     });
     match record.content {

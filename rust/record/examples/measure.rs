@@ -103,13 +103,6 @@ fn large(trail: &Trail, store: &Path) {
         hasher.update(chunk);
     }
     println!("  of which one pass of BLAKE3: {:?} ({})", start.elapsed(), hasher.finalize());
-    for level in [1, -1, -2, -3, -5, -7, -10, -20] {
-        let mut compressor = zstd::bulk::Compressor::new(level).unwrap();
-        let mut out = Vec::with_capacity(CHUNK * 2);
-        let start = Instant::now();
-        let sum: usize = chunks.iter().map(|chunk| compressor.compress_to_buffer(chunk, &mut out).unwrap()).sum();
-        println!("  zstd level {level}: {:?}, {:.1} %", start.elapsed(), sum as f64 / TOTAL as f64 * 100.0);
-    }
 }
 
 /// Rows of names, numbers, addresses and times as PostgreSQL sends them in text.

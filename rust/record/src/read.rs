@@ -253,8 +253,8 @@ impl Reading {
             Step::Records(offset, _) => self.take(query, ready, offset).map(|()| true),
             Step::Skippable(..) => Ok(true),
             Step::End => Ok(false),
-            Step::Torn(_) if last && !self.sealed => Ok(false),
-            Step::Torn(offset) => Err(self.damage(offset, "the segment ends within a frame")),
+            Step::Torn(_) | Step::TornSeal(_) if last && !self.sealed => Ok(false),
+            Step::Torn(offset) | Step::TornSeal(offset) => Err(self.damage(offset, "the segment ends within a frame")),
             Step::Bad(offset, why) => Err(self.damage(offset, why)),
         }
     }

@@ -151,7 +151,7 @@ fn scan(path: &Path, open: &mut HashSet<SessionId>) -> io::Result<(Tally, u64, S
             Step::Skippable(_, magic) if magic != frame::SEAL => continue,
             Step::Skippable(..) => "a seal that is not at the end".to_owned(),
             Step::End => String::new(),
-            Step::Torn(_) => "the segment ends within a frame".to_owned(),
+            Step::Torn(_) | Step::TornSeal(_) => "the segment ends within a frame".to_owned(),
             Step::Bad(_, why) => why.to_owned(),
         };
         return Ok((tally, start, why));

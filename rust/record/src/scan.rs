@@ -26,8 +26,10 @@ pub(crate) enum Step {
     Skippable(u64, u32),
     /// The file ends here, between two frames.
     End,
-    /// The file ends within a frame that begins here.
+    /// The file ends within a frame with records that begins here.
     Torn(u64),
+    /// The file ends within a skippable frame that begins here.
+    TornSeal(u64),
     /// There is no sound frame here, for this reason.
     Bad(u64, &'static str),
 }
@@ -116,7 +118,7 @@ impl Scanner {
 
     fn skip(&mut self, start: u64, length: u64, magic: u32) -> io::Result<Step> {
         if start + length > self.file.metadata()?.len() {
-            return Ok(Step::Torn(start));
+            return Ok(Step::TornSeal(start));
         }
         self.at = start + length;
         Ok(Step::Skippable(start, magic))

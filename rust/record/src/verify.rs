@@ -171,6 +171,7 @@ fn walk(store: &Path, name: &SegmentName, mut open: HashSet<SessionId>, report: 
             Step::Skippable(_, frame::SEAL) => "a seal that is not at the end".to_owned(),
             Step::Skippable(..) => "a frame that no trail has".to_owned(),
             Step::End | Step::Torn(_) if sealed_at.is_none() => break offset,
+            Step::TornSeal(_) => "the seal is cut short: by a crash that is not yet recovered, or by hand".to_owned(),
             Step::End | Step::Torn(_) => "the segment ends within a frame".to_owned(),
             Step::Bad(_, why) => why.to_owned(),
         };

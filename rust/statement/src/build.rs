@@ -19,9 +19,12 @@ pub(crate) fn text(sql: Arc<str>, tree: &pb::ParseResult) -> Result<Text, Unread
 }
 
 fn weight(statement: &Statement) -> usize {
-    let name = |schema: &Option<Box<str>>, name: &str| 80 + schema.as_ref().map_or(0, |schema| schema.len()) + name.len();
+    let name =
+        |schema: &Option<Box<str>>, name: &str| 80 + schema.as_ref().map_or(0, |schema| schema.len()) + name.len();
     let inner = match &statement.detail {
-        Detail::Prepare { inner, .. } | Detail::DeclareCursor { inner, .. } | Detail::Explain { inner, .. } => weight(inner),
+        Detail::Prepare { inner, .. } | Detail::DeclareCursor { inner, .. } | Detail::Explain { inner, .. } => {
+            weight(inner)
+        }
         Detail::Set { values, .. } => values.iter().map(|value| 32 + value.len()).sum(),
         _ => 64,
     };
@@ -42,7 +45,7 @@ fn raw(sql: &str, stmt: &pb::RawStmt) -> Result<Statement, Unreadable> {
     let slice = sql.get(start..end).ok_or_else(unknown)?;
     let blank = slice.len() - slice.trim_start().len();
     let end = start + slice.trim_end().len().max(blank);
-    let mut statement = statement(root);
+    let mut statement = sized(root, slice.len());
     place(&mut statement, start + blank, end);
     Ok(statement)
 }
@@ -58,6 +61,10 @@ fn place(statement: &mut Statement, start: usize, end: usize) {
 
 /// One statement.
 pub(crate) fn statement(root: &NodeEnum) -> Statement {
+    sized(root, 0)
+}
+
+fn sized(root: &NodeEnum, bytes: usize) -> Statement {
     let Class { kind, rights, access, destructive, server_io, hidden_sql, transaction, detail, secrets } =
         kinds::classify(root);
     let mut collector = Collector::new(access);
@@ -76,7 +83,7 @@ pub(crate) fn statement(root: &NodeEnum) -> Statement {
         detail,
         parameters: collector.parameters,
         secrets: secrets || collector.secrets,
-        lineage: lineage::build(root),
+        lineage: lineage::build(root, bytes),
     };
     if collector.unmodelled {
         statement.kind = "other";
@@ -104,6 +111,6 @@ fn settle(statement: &mut Statement) {
         _ => {}
     }
     let changing = Rights::WRITE | Rights::DDL | Rights::COPY_IN | Rights::CALL | Rights::NEVER;
-    statement.writes = statement.rights.beyond(changing) != statement.rights
-        && !matches!(statement.detail, Detail::Prepare { .. });
+    statement.writes =
+        statement.rights.beyond(changing) != statement.rights && !matches!(statement.detail, Detail::Prepare { .. });
 }

@@ -265,7 +265,8 @@ impl Collector {
         }
         self.scoped(with, |this| {
             tree::children(node, &mut |child| {
-                let is_target = matches!(child, NodeRef::RangeVar(child) if target.is_some_and(|t| std::ptr::eq(t, child)));
+                let is_target =
+                    matches!(child, NodeRef::RangeVar(child) if target.is_some_and(|t| std::ptr::eq(t, child)));
                 if !is_target && !matches!(child, NodeRef::WithClause(_)) {
                     this.visit(child);
                 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import orjson
 import pytest
 
 from penstock.config import ConfigError, compile_settings, examine, from_data, load, manifest_hash, needs_restart
+from penstock.config.report import exit_code, render_json, render_text
 from penstock.config.settings import sources
 from penstock.config.sources import Secret
 from penstock.config.starter import starter_manifest
@@ -214,6 +216,12 @@ def test_versions_of_a_folder_must_agree(folder: Path) -> None:
             "identities.1.tokens.0.expires",
             4070995200,
         ),
+        (
+            '"@agent-7@"',
+            '{id: 12345678e9, verifier: "@agent-7@"}',
+            "identities.1.tokens.0.id",
+            "12345678e9",
+        ),
         ('["@agent-7@"]', '["@agent-7@", "@agent-7/2@"]', "identities.1.name", "agent-7"),
     ],
 )
@@ -345,3 +353,34 @@ def test_problems_as_json(write: Write, good: str) -> None:
         ["reviewers", 0, "secret"],
     ]
     assert set(shown[0]) == {"file", "line", "column", "where", "level", "message", "hint"}
+
+
+def test_reports(write: Write, good: str, environ: dict[str, str]) -> None:
+    assert (render_text([]), exit_code([])) == ("good", 0)
+    path = write(good.replace("mode: enforce", "mode: observe"))
+    _, problems = examine(path, environ=environ)
+    assert render_text(problems).splitlines()[-1] == "1 warning"
+    assert exit_code(problems) == 0
+    _, problems = examine(path, environ={})
+    assert render_text(problems).splitlines()[-1] == "3 errors"
+    assert exit_code(problems) == 1
+    shown = json.loads(render_json(problems))
+    assert shown["good"] is False
+    assert [each["line"] for each in shown["problems"]] == [24, 31, 33]
+
+
+def test_thousands_of_entries_do_not_take_minutes(folder: Path) -> None:
+    path = folder / "big.yaml"
+    lines = ["version: 1", 'listeners: {postgres: {bind: "127.0.0.1:0"}}', "rules:"]
+    lines += [f"  - {{name: r{number}, who: [nobody-{number}], allow: [read]}}" for number in range(1500)]
+    lines += ["targets:"]
+    lines += [
+        f"  - {{name: t{number}, protocol: postgres, address: 'h:1', tls: {{mode: require}}, "
+        f"databases: [d{number}], credentials: {{default: {{user: u}}}}}}"
+        for number in range(1500)
+    ]
+    path.write_text("\n".join(lines))
+    began = time.monotonic()
+    _, problems = examine(path)
+    assert len(problems) == 1500
+    assert time.monotonic() - began < 60

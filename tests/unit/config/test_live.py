@@ -204,7 +204,8 @@ def test_agreement_is_silence(check: Check) -> None:
     "column",
     [
         "shop:public.customers.ssn", "shop:*.employees.ssn", "shop:*.*.ssn", "shop:hr.*.*", "*:public.v_customers.ssn",
-        "shop:*.*.*", 'shop:public.customers.\\"Odd.name\\"',
+        "shop:*.*.*", "shop:PUBLIC.cust*.SSN", "shop:pg_catalog.pg_class.relname",
+        'shop:public.customers.\\"Odd.name\\"',
     ],
 )  # fmt: skip
 def test_columns_that_exist(check: Check, column: str) -> None:
@@ -213,7 +214,8 @@ def test_columns_that_exist(check: Check, column: str) -> None:
 
 @pytest.mark.parametrize(
     "column",
-    ["shop:public.customers.snn", "shop:hr.customers.ssn", "*:sales.*.*", 'shop:public.customers.\\"SSN\\"',
+    ["shop:public.customers.snn", "shop:hr.customers.ssn", "*:sales.*.*", "shop:public.custome_s.ssn",
+     'shop:public.customers.\\"SSN\\"',
      "shop:*.pg_authid.rolpassword"],
 )  # fmt: skip
 def test_a_class_that_matches_no_column(check: Check, column: str) -> None:

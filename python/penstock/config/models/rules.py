@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
@@ -38,18 +39,32 @@ def _true(value: bool) -> bool:
     raise wrong("this can only be true", "remove the mask, or name another")
 
 
+def _key_id(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,16}", value):
+        return value
+    raise wrong("a key's id is 1 to 16 letters, digits, _ or -", "such as k1")
+
+
+def _replacement(value: str) -> str:
+    if 1 <= len(value.encode()) <= 256 and "\0" not in value:
+        return value
+    raise wrong("the replacement is empty, longer than 256 bytes or holds a NUL", 'for example mask: {replace: "****"}')
+
+
 class Hmac(Model):
     """A keyed pseudonym: the same value gives the same text, and nobody without the key can tell which."""
 
     key: Secret = Field(description="At least 16 bytes; `openssl rand -hex 32` makes a good one.")
-    id: Name = Field(description="Names the key in masked values, so that keys can be rotated.")
+    id: Annotated[StrictStr, AfterValidator(_key_id)] = Field(
+        description="Names the key in masked values, so that keys can be rotated."
+    )
 
     @model_validator(mode="after")
     def _long_enough(self) -> Self:
-        if len(self.key.reveal().encode()) < 16:
-            raise wrong("the key is shorter than 16 bytes", "make one with: openssl rand -hex 32")
-        if len(self.id) > 16:
-            raise wrong("a key's id has at most 16 characters")
+        size = len(self.key.reveal().encode())
+        if not 16 <= size <= 64:
+            said = "shorter than 16" if size < 16 else "longer than 64"
+            raise wrong(f"the key is {said} bytes", "make one with: openssl rand -hex 32")
         return self
 
 
@@ -61,7 +76,9 @@ class Mask(Model):
     keep_last: Annotated[StrictInt, AfterValidator(_kept)] | None = Field(
         default=None, description="Keeps nothing of a value shorter than twice as long."
     )
-    replace: Annotated[StrictStr, Field(max_length=256)] | None = Field(default=None, description="A fixed text.")
+    replace: Annotated[StrictStr, AfterValidator(_replacement)] | None = Field(
+        default=None, description="A fixed text."
+    )
     null_: Annotated[StrictBool, AfterValidator(_true)] | None = Field(default=None, alias="null")
     hmac: Hmac | None = None
 

@@ -41,8 +41,10 @@ _COLUMNS = """
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind = ANY('{r,v,m,f,p}'::"char"[])
-      AND ($1::text IS NULL AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' OR n.nspname = $1)
-      AND ($2::text IS NULL OR c.relname = $2) AND ($3::text IS NULL OR a.attname = $3)
+      AND CASE WHEN $2::bool THEN n.nspname = $1::text ELSE n.nspname ILIKE $1::text END
+      AND CASE WHEN $4::bool THEN c.relname = $3::text ELSE c.relname ILIKE $3::text END
+      AND CASE WHEN $6::bool THEN a.attname = $5::text ELSE a.attname ILIKE $5::text END
+      AND ($7::bool OR n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')
     ORDER BY 1 LIMIT 1000
 """
 _LOGINS = """
@@ -216,7 +218,15 @@ def _mask(mask: Mask) -> str:
     return orjson.dumps(said).decode()
 
 
-def _parts(name: str) -> list[str | None]:
-    """Schema, table and column; None where any will do."""
-    parts = [match[1].replace('""', '"') if match[1] else match[2] for match in _PART.finditer(name)]
-    return [None if part == "*" else part for part in parts]
+def _parts(name: str) -> list[str | bool]:
+    """For schema, table and column: what to compare with, and whether exactly. Last, whether system schemas count."""
+    said: list[str | bool] = []
+    for match in _PART.finditer(name):
+        quoted, unquoted = match[1], match[2]
+        if quoted is not None:
+            said += [quoted.replace('""', '"'), True]
+        else:
+            escaped = re.sub(r"([\\%_])", r"\\\1", unquoted)
+            said += [escaped.replace("*", "%"), False]
+    named = said[1] is True or "%" not in str(said[0]).replace("\\%", "")
+    return [*said, named]
