@@ -63,8 +63,8 @@ def _recorded_rows(own: Gateway, standard: House) -> list[bytes]:
     identifier = body["sessions"][0]["id"]
     outcome = run(*command(), "replay", identifier, "--json", environment=own.environment(token), seconds=120)
     assert outcome.code == 0, outcome
-    results = [json.loads(line).get("rows") or [] for line in outcome.lines]
-    return ["".join(cell or "" for cell in row).encode() for result in results for row in result]
+    lines = [json.loads(line) for line in outcome.lines]
+    return ["".join(cell or "" for cell in line["row"]).encode() for line in lines if "row" in line]
 
 
 def test_a_killed_gateway_commits_nothing_that_was_refused(
