@@ -106,11 +106,12 @@ impl Drop for Place {
 
 fn occupy(name: &'static str, queue: Queue) {
     let builder = thread::Builder::new().name(name.to_owned()).stack_size(DEEPEST * STACK_PER_LEVEL);
-    let place = Place { name, queue, keep: true };
+    let place = Place { name, queue, keep: false };
     // Without a thread the queue loses its reader, and every text is refused: closed, not open.
     let _refused = builder.spawn(move || {
         // Named whole, so that the closure owns all of it and its end drops it.
         let mut place = place;
+        place.keep = true;
         loop {
             let job = place.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(job) = job else {
