@@ -3,11 +3,22 @@
 //! Nothing in this crate touches a socket. Bytes go in, bytes and events come out, so that every state can be tested
 //! whole, split at every byte and cut short. `relay` moves the bytes, `gate` decides between them.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod dialogue;
+pub mod greeting;
+pub mod postgres;
+pub mod scram;
+mod view;
+
 use std::any::Any;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use model::{Fact, Fault};
+use model::{Fact, Fault, FaultKind};
+
+pub use dialogue::{Answer, Dialogue, Heard, Outcome, Purpose, Request, Said, Tally, Understood};
+pub use view::View;
 
 /// What a protocol declares about itself. Generic code reads this instead of knowing protocols by name.
 #[derive(Debug)]
@@ -50,3 +61,35 @@ pub trait Survey: Send {
 
 /// What a survey found; its type is the protocol's own.
 pub type Catalog = Arc<dyn Any + Send + Sync>;
+
+/// What generic code can ask of a protocol.
+pub trait Protocol: Sync {
+    /// What it declares about itself.
+    fn descriptor(&self) -> &'static Descriptor;
+
+    /// The conversation after both logins.
+    fn dialogue(&self, opening: &Opening, catalog: Option<Catalog>, view: Arc<View>) -> Box<dyn Dialogue>;
+
+    /// Its two logins and what the gateway asks a target on its own account.
+    fn entry(&self) -> &'static greeting::Entry;
+
+    /// The protocol's own code for a kind of fault.
+    fn code(&self, kind: FaultKind) -> &'static str;
+
+    /// What a statement would mean to a session that sees `view`, for `explain`.
+    fn explain(&self, text: &str, catalog: Option<Catalog>, view: Arc<View>) -> Vec<Arc<Understood>>;
+}
+
+/// Every protocol this gateway speaks: one line each.
+pub const PROTOCOLS: &[&dyn Protocol] = &[&postgres::Postgres];
+
+/// The protocol called `name`.
+#[must_use]
+pub fn protocol(name: &str) -> Option<&'static dyn Protocol> {
+    PROTOCOLS.iter().copied().find(|protocol| protocol.descriptor().name == name)
+}
+
+/// Every protocol's logins.
+pub fn registry() -> impl Iterator<Item = &'static greeting::Entry> {
+    PROTOCOLS.iter().map(|protocol| protocol.entry())
+}

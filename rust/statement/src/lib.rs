@@ -16,14 +16,12 @@ mod kinds;
 mod lineage;
 mod parser;
 mod redact;
-
 pub mod settings;
 mod statement;
 mod tree;
 
 pub use lineage::{Column, Exposure, Names, Output, Outputs, Relation};
 pub use parser::{Limits, Parser, Unreadable, UnreadableKind};
-
 pub use redact::redact_unread;
 pub use statement::{
     Access, Copy, CopyEnd, CopySource, Detail, FACTS, FunctionRef, RelationRef, Rights, Statement, Text, Transaction,

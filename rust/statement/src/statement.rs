@@ -333,20 +333,14 @@ pub const FACTS: &[Fact] = &[
     },
     Fact {
         name: "sql.server_io",
-        kind: FactKind::Texts,
+        kind: FactKind::Bool,
         phase: Phase::Statement,
-        help: "what outside the database it touches: files, programs, large_objects, dblink, …",
-    },
-    Fact {
-        name: "sql.estimated_rows",
-        kind: FactKind::Int,
-        phase: Phase::Statement,
-        help: "how many rows the target's planner expects",
+        help: "it touches the server's files, programs, large objects, dblink or the like",
     },
 ];
 
 impl Statement {
-    /// The facts of this statement, `sql.estimated_rows` excepted: only the target knows that.
+    /// The facts of this statement.
     #[must_use]
     pub fn facts(&self) -> Facts {
         let mut tables: Vec<Arc<str>> =
@@ -359,7 +353,7 @@ impl Statement {
         let functions = self.functions.iter().map(|function| dotted(function.schema.as_deref(), &function.name));
         facts.set("sql.functions", FactValue::Texts(functions.collect()));
         facts.set("sql.destructive", FactValue::Bool(self.destructive));
-        facts.set("sql.server_io", FactValue::Texts(self.server_io.iter().map(|area| Arc::from(*area)).collect()));
+        facts.set("sql.server_io", FactValue::Bool(!self.server_io.is_empty()));
         facts
     }
 

@@ -1,0 +1,118 @@
+//! A run: one statement, or one text of several, on its way through the target.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mask::RowPlan;
+use model::Fault;
+
+use super::names::Undo;
+
+use crate::dialogue::Tally;
+
+use crate::postgres::inspect::Meaning;
+
+/// How COPY data of a run is treated.
+#[derive(Debug)]
+pub enum Copying {
+    /// No COPY is under way.
+    No,
+    /// The client sends.
+    In,
+    /// The target sends; the plan looks for values of unclassified columns.
+    Out(Box<mask::CopyRewriter>),
+}
+
+/// One statement, or one text of several, on its way through the target.
+#[derive(Debug)]
+pub struct Run {
+    /// Exchange of the first statement; the others follow by one each.
+    pub exchange: u64,
+    /// The statements, in order.
+    pub statements: Vec<Arc<Meaning>>,
+    /// Which of them answers now.
+    pub at: usize,
+    /// What to do with rows, once the target has described them.
+    pub plan: Option<Arc<RowPlan>>,
+    /// Whether the next Execute needs no Describe of our own.
+    pub described: bool,
+    /// Formats of the columns, as the description says.
+    pub formats: Vec<i16>,
+    /// The description itself, kept where a reviewer may have to see a sample.
+    pub description: Option<Bytes>,
+    /// Totals over all fetches.
+    pub tally: Tally,
+    /// The totals when the answer under way began.
+    pub base: Tally,
+    /// Hash of the request as sent; worked out where a rule watches.
+    pub hash: [u8; 32],
+    /// A rule about results watches it; nothing with effect is sent behind it.
+    pub watched: bool,
+    /// The result is refused: what comes is dropped, and the client gets this instead.
+    pub refused: Option<Fault>,
+    /// The client has been told of the refusal.
+    pub told: bool,
+    /// The target ended it with an error.
+    pub failed: bool,
+    /// COPY under way.
+    pub copying: Copying,
+    /// What the statements defined, by place, for the case that the target refuses them.
+    pub undo: Vec<(usize, Undo)>,
+}
+
+impl Run {
+    /// A run that has not begun.
+    #[must_use]
+    pub fn new(exchange: u64, statements: Vec<Arc<Meaning>>, watched: bool) -> Self {
+        Self {
+            exchange,
+            statements,
+            at: 0,
+            plan: None,
+            described: false,
+            formats: Vec::new(),
+            description: None,
+            tally: Tally::default(),
+            base: Tally::default(),
+            hash: [0; 32],
+            watched,
+            refused: None,
+            told: false,
+            failed: false,
+            copying: Copying::No,
+            undo: Vec::new(),
+        }
+    }
+
+    /// The exchange of the statement that answers now.
+    #[must_use]
+    pub fn current(&self) -> u64 {
+        self.exchange + self.at.min(self.statements.len().saturating_sub(1)) as u64
+    }
+
+    /// The statement that answers now; `None` if the target answers more than was asked.
+    #[must_use]
+    pub fn statement(&self) -> Option<&Arc<Meaning>> {
+        self.statements.get(self.at)
+    }
+
+    /// What the answer under way has added, which is then part of the past.
+    pub fn since_base(&mut self) -> Tally {
+        let base = std::mem::replace(&mut self.base, self.tally);
+        Tally {
+            rows: self.tally.rows - base.rows,
+            bytes: self.tally.bytes - base.bytes,
+            masked: self.tally.masked - base.masked,
+        }
+    }
+
+    /// The statement that answers now is done; the next begins with nothing counted.
+    pub fn advance(&mut self) {
+        self.at += 1;
+        self.plan = None;
+        self.tally = Tally::default();
+        self.base = Tally::default();
+        self.description = None;
+        self.copying = Copying::No;
+    }
+}

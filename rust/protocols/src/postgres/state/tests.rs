@@ -1,0 +1,423 @@
+//! The conversation against a scripted client and a scripted target: in step whole, split at every byte and hostile.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use mask::{Classes, Reveals, Unclassified};
+use model::{Fault, Whose};
+use serde_json::json;
+use statement::Parser;
+
+use super::{Conversation, Limits};
+use crate::dialogue::{Answer, Dialogue, Heard, Purpose, Said};
+use crate::postgres::inspect::Inspector;
+use crate::postgres::inspect::catalog::{Catalog, Column, Relation};
+use crate::postgres::message::{self, put_cstr};
+use crate::postgres::refuse;
+use crate::View;
+
+const CUSTOMERS: u32 = 20_000;
+const ORDERS: u32 = 20_001;
+
+fn view() -> Arc<View> {
+    let settings = json!({"classes": [
+        {"name": "ssn", "columns": ["shop:public.customers.ssn"], "detect": ["us_ssn"], "mask": {"keep_last": 4}},
+    ]});
+    let classes = Arc::new(Classes::load(&settings).unwrap());
+    let reveals = Reveals::default();
+    let detectors = classes.detectors(&reveals).unwrap();
+    Arc::new(View {
+        generation: 1,
+        target: "shop".into(),
+        classes,
+        reveals,
+        unclassified: Arc::new(Unclassified::default()),
+        detectors,
+        observe: false,
+        parser: Arc::new(Parser::new(statement::Limits::default())),
+        message_bytes: 1 << 20,
+        statement_bytes: 1 << 16,
+    })
+}
+
+fn table(oid: u32, name: &str, columns: &[(&str, u32)]) -> Relation {
+    let columns = (1i16..)
+        .zip(columns)
+        .map(|(number, (name, type_oid))| Column { number, name: (*name).into(), type_oid: *type_oid })
+        .collect();
+    Relation { oid, schema: "public".into(), name: name.into(), kind: b'r', of_type: 0, columns }
+}
+
+fn catalog() -> crate::Catalog {
+    let mut catalog = Catalog::default();
+    catalog.search_path = vec!["public".into()];
+    for relation in [table(CUSTOMERS, "customers", &[("id", 23), ("name", 25), ("ssn", 25)]), table(ORDERS, "orders", &[("id", 23)])] {
+        catalog.relations.insert(relation.oid, relation);
+    }
+    Arc::new(catalog.finish())
+}
+
+/// A conversation with everything it has sent so far.
+struct Harness {
+    conversation: Conversation,
+    to_client: BytesMut,
+    to_target: BytesMut,
+    ended: Vec<(u64, Option<String>)>,
+    refuse: fn(&str) -> bool,
+    watch: bool,
+}
+
+impl Harness {
+    fn new() -> Self {
+        let mut inspector = Inspector::new(view());
+        inspector.set_catalog(&catalog());
+        Self {
+            conversation: Conversation::new(Limits { message: 1 << 20, statement: 1 << 16, pipeline: 64 }, inspector),
+            to_client: BytesMut::new(),
+            to_target: BytesMut::new(),
+            ended: Vec::new(),
+            refuse: |_| false,
+            watch: false,
+        }
+    }
+
+    fn client(&mut self, bytes: &[u8]) -> BytesMut {
+        let mut input = BytesMut::from(bytes);
+        loop {
+            match self.conversation.client_sent(&mut input, &mut self.to_target).unwrap() {
+                Said::Request(request) => {
+                    let refused = request.statements.iter().any(|statement| (self.refuse)(&statement.text));
+                    let own = request.statements.iter().find_map(|statement| statement.fault.clone());
+                    let answer = match own {
+                        Some(fault) => Answer::Refuse(fault),
+                        None if refused && request.purpose == Purpose::Prepare => Answer::Permit { watch: false },
+                        None if refused => Answer::Refuse(Fault::denied("a rule", "rule \"a rule\" denies this")),
+                        None => Answer::Permit { watch: self.watch },
+                    };
+                    self.conversation.answer(answer, &mut self.to_target);
+                }
+                _ => return input,
+            }
+        }
+    }
+
+    fn target(&mut self, bytes: &[u8]) {
+        let mut input = BytesMut::from(bytes);
+        self.target_rest(&mut input);
+        assert!(input.is_empty(), "{} bytes left", input.len());
+    }
+
+    fn target_rest(&mut self, input: &mut BytesMut) {
+        loop {
+            match self.conversation.target_sent(input, &mut self.to_client, &mut self.to_target).unwrap() {
+                Heard::NeedMore => return,
+                Heard::Ended { exchange, outcome, watched } => {
+                    self.ended.push((exchange, outcome.error));
+                    if watched && self.watch {
+                        self.conversation.settle(exchange);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn sent_to_target(&mut self) -> String {
+        tags(&self.to_target.split())
+    }
+
+    fn sent_to_client(&mut self) -> String {
+        tags(&self.to_client.split())
+    }
+}
+
+fn tags(mut bytes: &[u8]) -> String {
+    let mut tags = String::new();
+    while let Ok(Some(head)) = super::super::frame::head(bytes, Whose::Target) {
+        tags.push(char::from(head.tag));
+        bytes = &bytes[head.whole()..];
+    }
+    assert!(bytes.is_empty(), "bytes behind the last whole message");
+    tags
+}
+
+fn build(fill: impl FnOnce(&mut BytesMut)) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    fill(&mut out);
+    out.to_vec()
+}
+
+fn query(text: &str) -> Vec<u8> {
+    build(|out| message::write_query(out, text.as_bytes()))
+}
+
+fn parse(name: &str, text: &str) -> Vec<u8> {
+    build(|out| message::write_parse(out, name.as_bytes(), text.as_bytes()))
+}
+
+fn bind(portal: &str, statement: &str) -> Vec<u8> {
+    build(|out| {
+        message::write(out, b'B', |out| {
+            put_cstr(out, portal.as_bytes());
+            put_cstr(out, statement.as_bytes());
+            out.put_slice(&[0, 0, 0, 0, 0, 0]);
+        });
+    })
+}
+
+fn execute(portal: &str) -> Vec<u8> {
+    build(|out| {
+        message::write(out, b'E', |out| {
+            put_cstr(out, portal.as_bytes());
+            out.put_i32(0);
+        });
+    })
+}
+
+fn plain(tag: u8) -> Vec<u8> {
+    build(|out| message::write(out, tag, |_| {}))
+}
+
+fn described(columns: &[(&str, u32, i16, u32)]) -> Vec<u8> {
+    build(|out| {
+        message::write(out, b'T', |out| {
+            out.put_u16(u16::try_from(columns.len()).unwrap());
+            for (name, table, attribute, type_oid) in columns {
+                put_cstr(out, name.as_bytes());
+                out.put_u32(*table);
+                out.put_i16(*attribute);
+                out.put_u32(*type_oid);
+                out.put_slice(&[0xff; 6]);
+                out.put_i16(0);
+            }
+        });
+    })
+}
+
+fn row(cells: &[&str]) -> Vec<u8> {
+    build(|out| {
+        message::write(out, b'D', |out| {
+            out.put_u16(u16::try_from(cells.len()).unwrap());
+            for cell in cells {
+                out.put_i32(i32::try_from(cell.len()).unwrap());
+                out.put_slice(cell.as_bytes());
+            }
+        });
+    })
+}
+
+fn complete(tag: &str) -> Vec<u8> {
+    build(|out| message::write(out, b'C', |out| put_cstr(out, tag.as_bytes())))
+}
+
+fn ready(status: u8) -> Vec<u8> {
+    build(|out| message::write(out, b'Z', |out| out.put_u8(status)))
+}
+
+fn error(code: &str, text: &str) -> Vec<u8> {
+    refuse::error(code, text).to_vec()
+}
+
+#[test]
+fn a_protected_column_is_masked_under_any_alias() {
+    let mut harness = Harness::new();
+    harness.client(&query("SELECT ssn AS harmless FROM customers"));
+    assert_eq!(harness.sent_to_target(), "Q");
+    let answer = [described(&[("harmless", CUSTOMERS, 3, 25)]), row(&["123-45-6789"]), complete("SELECT 1"), ready(b'I')];
+    harness.target(&answer.concat());
+    let client = harness.to_client.split();
+    assert!(!client.windows(6).any(|window| window == b"123-45"), "leaked");
+    assert!(client.windows(4).any(|window| window == b"6789"));
+    assert_eq!(tags(&client), "TDCZ");
+    assert_eq!(harness.ended, [(1, None)]);
+}
+
+#[test]
+fn everything_is_in_step_however_the_bytes_are_split() {
+    let script = [parse("s", "SELECT id FROM orders"), bind("", "s"), execute(""), plain(b'S'), query("SELECT 1")].concat();
+    let answer = [
+        plain(b'1'),
+        plain(b'2'),
+        described(&[("id", ORDERS, 1, 23)]),
+        row(&["1"]),
+        complete("SELECT 1"),
+        ready(b'I'),
+        described(&[("?", 0, 0, 23)]),
+        row(&["1"]),
+        complete("SELECT 1"),
+        ready(b'I'),
+    ]
+    .concat();
+    for cut in 0..=script.len() {
+        let mut harness = Harness::new();
+        let mut rest = harness.client(&script[..cut]).to_vec();
+        rest.extend_from_slice(&script[cut..]);
+        assert!(harness.client(&rest).is_empty());
+        // The gateway's own Describe stands between Bind and Execute.
+        assert_eq!(harness.sent_to_target(), "PBDESQ");
+        harness.target(&answer);
+        assert_eq!(harness.sent_to_client(), "12DCZTDCZ", "cut at {cut}");
+    }
+    for cut in 0..=answer.len() {
+        let mut harness = Harness::new();
+        harness.client(&script);
+        let mut input = BytesMut::from(&answer[..cut]);
+        harness.target_rest(&mut input);
+        input.extend_from_slice(&answer[cut..]);
+        harness.target_rest(&mut input);
+        assert_eq!(harness.sent_to_client(), "12DCZTDCZ", "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_refusal_stands_behind_replies_in_flight() {
+    let mut harness = Harness::new();
+    harness.refuse = |text| text.contains("orders");
+    let script = [
+        parse("a", "SELECT 1"),
+        bind("", "a"),
+        execute(""),
+        parse("b", "SELECT id FROM orders"),
+        bind("", "b"),
+        execute(""),
+        plain(b'S'),
+        query("SELECT 2"),
+    ];
+    harness.client(&script.concat());
+    // The second Bind became a Parse that the target will refuse; its Execute was dropped.
+    assert_eq!(harness.sent_to_target(), "PBDEPPSQ");
+    let answer = [
+        plain(b'1'),
+        plain(b'2'),
+        described(&[("?", 0, 0, 23)]),
+        row(&["1"]),
+        complete("SELECT 1"),
+        plain(b'1'),
+        error("42601", "syntax error at or near \"refused\""),
+        ready(b'I'),
+        described(&[("?", 0, 0, 23)]),
+        row(&["2"]),
+        complete("SELECT 1"),
+        ready(b'I'),
+    ];
+    harness.target(&answer.concat());
+    let client = harness.to_client.split();
+    assert_eq!(tags(&client), "12DC1EZTDCZ");
+    assert!(client.windows(6).any(|window| window == b"C42501"));
+    assert!(!client.windows(6).any(|window| window == b"syntax"));
+}
+
+#[test]
+fn a_refused_query_has_the_servers_own_effect() {
+    let mut harness = Harness::new();
+    harness.refuse = |text| text.contains("orders");
+    harness.client(&query("SELECT id FROM orders"));
+    let sent = harness.to_target.split();
+    assert!(sent.windows(7).any(|window| window == b"refused") && !sent.windows(6).any(|window| window == b"orders"));
+    harness.target(&[error("42601", "syntax error"), ready(b'E')].concat());
+    assert_eq!(harness.sent_to_client(), "EZ");
+    assert_eq!(harness.ended, [(1, Some("42501".to_owned()))]);
+}
+
+#[test]
+fn after_an_error_the_batch_is_skipped_and_what_it_defined_is_undone() {
+    let mut harness = Harness::new();
+    harness.client(&[parse("s", "SELECT 1"), bind("p", "s"), execute("p"), plain(b'S')].concat());
+    harness.target(&[error("42P01", "relation does not exist"), ready(b'I')].concat());
+    assert_eq!(harness.sent_to_client(), "EZ");
+    harness.sent_to_target();
+    harness.client(&[bind("p", "s"), plain(b'S')].concat());
+    // Neither the name nor a guess at it reaches the target.
+    assert_eq!(harness.sent_to_target(), "PS");
+    harness.target(&[error("42601", "syntax error"), ready(b'I')].concat());
+    let client = harness.to_client.split();
+    assert!(client.windows(6).any(|window| window == b"C26000"));
+}
+
+#[test]
+fn nothing_with_effect_is_sent_behind_a_watched_result() {
+    let mut harness = Harness::new();
+    harness.watch = true;
+    let script = [query("SELECT id FROM orders"), query("DELETE FROM orders WHERE id = 1")].concat();
+    let rest = harness.client(&script);
+    assert_eq!(harness.sent_to_target(), "Q");
+    assert!(!rest.is_empty());
+    harness.target(&[described(&[("id", ORDERS, 1, 23)]), row(&["1"]), complete("SELECT 1"), ready(b'I')].concat());
+    assert!(harness.client(&rest).is_empty());
+    assert_eq!(harness.sent_to_target(), "Q");
+}
+
+#[test]
+fn a_result_refused_after_its_end_aborts_the_transaction() {
+    let mut harness = Harness::new();
+    harness.watch = true;
+    harness.client(&query("SELECT id FROM orders"));
+    harness.sent_to_target();
+    let mut input = BytesMut::from(&[described(&[("id", ORDERS, 1, 23)]), row(&["1"]), complete("SELECT 1"), ready(b'T')].concat()[..]);
+    let mut out = BytesMut::new();
+    loop {
+        match harness.conversation.target_sent(&mut input, &mut out, &mut harness.to_target).unwrap() {
+            Heard::NeedMore => break,
+            _ => continue,
+        }
+    }
+    // ReadyForQuery stays until the result is settled or refused.
+    assert_eq!(input.len(), 6);
+    let cancel = harness.conversation.refuse_result(1, Fault::denied("r", "no"), &mut harness.to_client, &mut harness.to_target);
+    assert!(!cancel);
+    harness.target_rest(&mut input);
+    assert_eq!(harness.sent_to_target(), "Q");
+    harness.target(&[error("42601", "syntax error"), ready(b'E')].concat());
+    assert_eq!(harness.sent_to_client(), "EZ");
+}
+
+#[test]
+fn errors_on_protected_relations_keep_their_code_and_lose_their_text() {
+    let mut harness = Harness::new();
+    harness.client(&query("SELECT ssn::int FROM customers"));
+    harness.target(&[error("22P02", "invalid input syntax for type integer: \"123-45-6789\""), ready(b'I')].concat());
+    let client = harness.to_client.split();
+    assert!(!client.windows(6).any(|window| window == b"123-45"));
+    assert!(client.windows(6).any(|window| window == b"C22P02"));
+}
+
+#[test]
+fn unknown_messages_end_the_session() {
+    for tag in [b'!', b'r', 0u8, b'p'] {
+        let mut harness = Harness::new();
+        let mut input = BytesMut::from(&plain(tag)[..]);
+        assert!(harness.conversation.client_sent(&mut input, &mut harness.to_target).is_err(), "{tag}");
+    }
+    for tag in [b'K', b'R', b'V', b'W', b'D', b'C', b'Z', b'1'] {
+        let mut harness = Harness::new();
+        let mut input = BytesMut::from(&plain(tag)[..]);
+        let heard = harness.conversation.target_sent(&mut input, &mut harness.to_client, &mut harness.to_target);
+        assert!(heard.is_err(), "{tag}");
+    }
+}
+
+#[test]
+fn a_row_that_nobody_described_is_never_passed() {
+    let mut harness = Harness::new();
+    harness.client(&query("SELECT 1"));
+    let mut input = BytesMut::from(&row(&["1"])[..]);
+    let heard = harness.conversation.target_sent(&mut input, &mut harness.to_client, &mut harness.to_target);
+    assert!(heard.is_err());
+    assert!(harness.to_client.is_empty());
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(client: Vec<u8>, target: Vec<u8>) {
+        let mut harness = Harness::new();
+        let mut input = BytesMut::from(&client[..]);
+        for _ in 0..8 {
+            match harness.conversation.client_sent(&mut input, &mut harness.to_target) {
+                Ok(Said::Request(_)) => harness.conversation.answer(Answer::Permit { watch: false }, &mut harness.to_target),
+                _ => break,
+            }
+        }
+        let mut input = BytesMut::from(&target[..]);
+        let _ = harness.conversation.target_sent(&mut input, &mut harness.to_client, &mut harness.to_target);
+    }
+}

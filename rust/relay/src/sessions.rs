@@ -1,0 +1,214 @@
+//! The sessions open now: found by id, by cancel key, and counted by identity.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex};
+
+use gate::Event;
+use model::{Fault, FaultKind, Principal, SessionId, Target, Whose};
+use protocols::greeting::{CancelKey, SessionKey};
+use serde_json::{Value, json};
+
+use crate::locked;
+use crate::mailbox::{Letter, Mailbox};
+
+/// What everybody may know of an open session.
+pub(crate) struct Handle {
+    pub id: SessionId,
+    pub key: SessionKey,
+    /// How much of the key's secret the client was given.
+    pub key_bytes: usize,
+    pub principal: Mutex<Principal>,
+    pub target: Target,
+    pub client: String,
+    pub application: String,
+    /// When it opened, in microseconds since 1970.
+    pub since: u64,
+    pub mailbox: Arc<Mailbox>,
+}
+
+/// All open sessions.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    by_id: HashMap<SessionId, Arc<Handle>>,
+    by_key: HashMap<u32, SessionId>,
+    seats: HashMap<String, usize>,
+}
+
+/// One identity's right to one more session, given back when dropped.
+pub(crate) struct Seat {
+    sessions: Arc<Sessions>,
+    identity: String,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut taken) = locked(&self.sessions.inner).seats.entry(std::mem::take(&mut self.identity)) {
+            *taken.get_mut() -= 1;
+            if *taken.get() == 0 {
+                taken.remove();
+            }
+        }
+    }
+}
+
+impl Sessions {
+    /// Takes a seat for `identity`, of which there are `most`.
+    pub fn seat(self: &Arc<Self>, identity: &str, most: usize) -> Result<Seat, Fault> {
+        let mut inner = locked(&self.inner);
+        let taken = inner.seats.entry(identity.to_owned()).or_default();
+        if *taken >= most {
+            let message = format!("identity \"{identity}\" has all {most} sessions it may have at once");
+            return Err(Fault::new(Whose::Client, FaultKind::TooMany, message)
+                .hint("close sessions that are no longer needed, or raise limits.connections_per_identity"));
+        }
+        *taken += 1;
+        Ok(Seat { sessions: self.clone(), identity: identity.to_owned() })
+    }
+
+    /// Makes a cancel key no other session has.
+    pub fn key(&self) -> Result<SessionKey, Fault> {
+        let no_random = || Fault::new(Whose::Gateway, FaultKind::Internal, "the gateway has no random bytes");
+        let inner = locked(&self.inner);
+        loop {
+            let (mut id, mut secret) = ([0; 4], [0; 32]);
+            aws_lc_rs::rand::fill(&mut id).map_err(|_| no_random())?;
+            aws_lc_rs::rand::fill(&mut secret).map_err(|_| no_random())?;
+            // Clients read the id as a signed number of a process: positive is what they know.
+            let id = u32::from_be_bytes(id) >> 1;
+            if id != 0 && !inner.by_key.contains_key(&id) {
+                return Ok(SessionKey { id, secret });
+            }
+        }
+    }
+
+    /// Adds a session; it is taken away by [`Sessions::remove`].
+    pub fn insert(&self, handle: Arc<Handle>) {
+        let mut inner = locked(&self.inner);
+        inner.by_key.insert(handle.key.id, handle.id);
+        inner.by_id.insert(handle.id, handle);
+    }
+
+    /// Takes a session away.
+    pub fn remove(&self, handle: &Handle) {
+        let mut inner = locked(&self.inner);
+        inner.by_id.remove(&handle.id);
+        inner.by_key.remove(&handle.key.id);
+        handle.mailbox.close();
+    }
+
+    /// Sends a session an event. False when it is gone.
+    pub fn send(&self, id: &str, event: Event) -> bool {
+        self.find(id).is_some_and(|handle| handle.mailbox.send(Letter::Gate(event)))
+    }
+
+    /// The session with this id.
+    pub fn find(&self, id: &str) -> Option<Arc<Handle>> {
+        locked(&self.inner).by_id.get(&id.parse().ok()?).cloned()
+    }
+
+    /// Passes a cancel request on, if its key is some session's. Whoever sent it learns nothing either way.
+    pub fn cancel(&self, key: &CancelKey) {
+        let inner = locked(&self.inner);
+        let Some(handle) = inner.by_key.get(&key.id).and_then(|id| inner.by_id.get(id)) else { return };
+        let ours = &handle.key.secret[..handle.key_bytes];
+        if aws_lc_rs::constant_time::verify_slices_are_equal(ours, &key.secret).is_ok() {
+            handle.mailbox.send(Letter::Gate(Event::Cancel));
+        }
+    }
+
+    /// All open sessions, in no order.
+    pub fn all(&self) -> Vec<Arc<Handle>> {
+        locked(&self.inner).by_id.values().cloned().collect()
+    }
+
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        locked(&self.inner).by_id.len()
+    }
+}
+
+impl Handle {
+    /// The session as operators see it.
+    pub fn describe(&self) -> Value {
+        let principal = locked(&self.principal);
+        json!({
+            "session": self.id.to_string(),
+            "identity": principal.identity,
+            "groups": principal.groups,
+            "target": self.target.name,
+            "database": self.target.database,
+            "client": self.client,
+            "application": self.application,
+            "at": self.since,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn handle(sessions: &Sessions, number: u64, key_bytes: usize) -> Arc<Handle> {
+        let handle = Arc::new(Handle {
+            id: SessionId::new(number, [0; 10]),
+            key: sessions.key().unwrap(),
+            key_bytes,
+            principal: Mutex::new(Principal {
+                identity: "a".into(),
+                issuer: None,
+                subject: None,
+                groups: Vec::new(),
+                token: None,
+            }),
+            target: Target { name: "t".into(), protocol: "p".into(), database: "d".into(), labels: Default::default() },
+            client: String::new(),
+            application: String::new(),
+            since: number,
+            mailbox: Arc::default(),
+        });
+        sessions.insert(handle.clone());
+        handle
+    }
+
+    #[test]
+    fn only_the_whole_key_of_a_session_cancels_it_and_it_alone() {
+        let sessions = Sessions::default();
+        let (short, long) = (handle(&sessions, 1, 4), handle(&sessions, 2, 32));
+        let cancelled = |handle: &Handle| matches!(handle.mailbox.take(), Some(Letter::Gate(Event::Cancel)));
+        let key = |id, secret: &[u8]| CancelKey { id, secret: Bytes::copy_from_slice(secret) };
+        sessions.cancel(&key(short.key.id, &long.key.secret[..4]));
+        sessions.cancel(&key(short.key.id, &short.key.secret));
+        sessions.cancel(&key(long.key.id, &long.key.secret[..4]));
+        sessions.cancel(&key(long.key.id, &[]));
+        assert!(!cancelled(&short) && !cancelled(&long));
+        sessions.cancel(&key(long.key.id, &long.key.secret));
+        assert!(!cancelled(&short) && cancelled(&long));
+        sessions.cancel(&key(short.key.id, &short.key.secret[..4]));
+        assert!(cancelled(&short));
+        sessions.remove(&short);
+        sessions.cancel(&key(short.key.id, &short.key.secret[..4]));
+        assert!(!cancelled(&short) && sessions.count() == 1);
+    }
+
+    #[test]
+    fn seats_are_counted_and_given_back() {
+        let sessions = Arc::new(Sessions::default());
+        let first = sessions.seat("a", 2).unwrap();
+        let _second = sessions.seat("a", 2).unwrap();
+        assert_eq!(sessions.seat("a", 2).err().unwrap().kind, FaultKind::TooMany);
+        assert!(sessions.seat("b", 2).is_ok());
+        drop(first);
+        assert!(sessions.seat("a", 2).is_ok());
+        assert_eq!(locked(&sessions.inner).seats.len(), 1, "names of no session are not kept");
+    }
+}

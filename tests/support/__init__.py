@@ -1,0 +1,1 @@
+"""What tests of any folder share: servers, gateways, tokens, certificates, a raw client."""
