@@ -81,6 +81,10 @@ pub(crate) fn statement(root: &NodeEnum) -> Statement {
         secrets: secrets || collector.secrets,
         lineage: lineage::build(root),
     };
+    // Definitions only keep their queries; these run them.
+    if collector.queries && matches!(kind, "create_table_as" | "create_materialized_view" | "call" | "copy") {
+        statement.rights |= Rights::READ;
+    }
     if collector.unmodelled {
         statement.kind = "other";
         statement.rights |= Rights::NEVER;
