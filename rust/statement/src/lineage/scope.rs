@@ -133,6 +133,8 @@ pub(super) struct Scope<'a> {
     /// Outputs of the query itself, which ORDER BY and GROUP BY may name.
     pub outputs: Vec<Field>,
     pub parent: Option<&'a Scope<'a>>,
+    /// A join merges columns of one name, so that a name may stand for those of both sides.
+    pub merges: bool,
 }
 
 /// Columns every stored relation has, and that hold no values of rows.
@@ -201,7 +203,8 @@ impl<'a> Scope<'a> {
             }
         }
         if let Some(carries) = exact {
-            return Found::Exactly(carries);
+            let other = possible.filter(|_| self.merges);
+            return Found::Exactly(other.map_or(carries, |other| join(carries, other)));
         }
         let named = |field: &&Field| field.name.as_deref() == Some(name);
         if let Some(output) = self.outputs.iter().find(named) {

@@ -437,6 +437,7 @@ impl<'n> Tracer<'n> {
 
 /// The columns of a join: those it merges first, then the others of either side.
 fn merge(left: Table, right: Table, step: &Step, scope: &mut Scope<'_>) -> Table {
+    scope.merges |= step.natural || !step.using.is_empty();
     let using: Vec<Name> = if step.natural {
         if left.rest.is_some() || right.rest.is_some() {
             let all = join(left.all(), right.all());
