@@ -71,10 +71,10 @@ impl Inspector {
             Some(origin) => self.column(*origin, place, usize::from(columns), meaning, false).unwrap_or(ColumnPlan::Refuse),
             None => self.look_at(mask::types::TEXT, self.view.unclassified.derived()),
         });
-        let format = match (format, meaning.map(|meaning| meaning.csv)) {
+        let format = match (format, meaning.and_then(|meaning| meaning.format.clone())) {
             (1, _) => CopyFormat::Binary,
-            (_, Some(true)) => CopyFormat::csv(),
-            _ => CopyFormat::text(),
+            (_, Some(format)) => format,
+            (_, None) => CopyFormat::text(),
         };
         CopyRewriter::new(RowPlan::new(plans.collect()), format, COPY_ROW)
     }
