@@ -24,10 +24,18 @@ pub(crate) struct Lineage {
 pub(crate) fn build(root: &NodeEnum, bytes: usize) -> Lineage {
     let traced = matches!(
         root,
-        NodeEnum::SelectStmt(_) | NodeEnum::InsertStmt(_) | NodeEnum::UpdateStmt(_) | NodeEnum::DeleteStmt(_) | NodeEnum::MergeStmt(_)
+        NodeEnum::SelectStmt(_)
+            | NodeEnum::InsertStmt(_)
+            | NodeEnum::UpdateStmt(_)
+            | NodeEnum::DeleteStmt(_)
+            | NodeEnum::MergeStmt(_)
     );
     // A node of the tree takes some hundred bytes and stands for a few of the text.
-    if traced { Lineage { root: Some(Box::new(root.clone())), weight: bytes.saturating_mul(60) } } else { Lineage::default() }
+    if traced {
+        Lineage { root: Some(Box::new(root.clone())), weight: bytes.saturating_mul(60) }
+    } else {
+        Lineage::default()
+    }
 }
 
 impl Lineage {
@@ -111,7 +119,9 @@ impl Statement {
         let mut exposure = Exposure { touches: Vec::new(), unknown: Vec::new(), outputs: Outputs::Unknown };
         for relation in &self.relations {
             match names.relation(relation.schema.as_deref(), &relation.name) {
-                Some(known) if known.protected && !exposure.touches.contains(&known.id) => exposure.touches.push(known.id),
+                Some(known) if known.protected && !exposure.touches.contains(&known.id) => {
+                    exposure.touches.push(known.id)
+                }
                 Some(_) => {}
                 None => exposure.unknown.push(relation.to_string()),
             }

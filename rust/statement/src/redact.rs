@@ -101,7 +101,8 @@ impl Walk<'_> {
         let table = insert.relation.as_ref().map_or("", |relation| relation.relname.as_str());
         let named: Vec<String> = insert.cols.iter().filter_map(target_name).collect();
         let order = if named.is_empty() { self.columns.ordered.get(table).cloned().unwrap_or_default() } else { named };
-        let Some(NodeEnum::SelectStmt(values)) = insert.select_stmt.as_deref().and_then(|node| node.node.as_ref()) else {
+        let Some(NodeEnum::SelectStmt(values)) = insert.select_stmt.as_deref().and_then(|node| node.node.as_ref())
+        else {
             return;
         };
         for list in &values.values_lists {
@@ -177,7 +178,9 @@ impl Statement {
     #[must_use]
     pub fn parameters_protected(&self, names: &dyn Names) -> Vec<bool> {
         let inner = match &self.detail {
-            Detail::Prepare { inner, .. } | Detail::DeclareCursor { inner, .. } | Detail::Explain { inner, .. } => inner,
+            Detail::Prepare { inner, .. } | Detail::DeclareCursor { inner, .. } | Detail::Explain { inner, .. } => {
+                inner
+            }
             _ => self,
         };
         let (touches, harmless) = inner.harmless(Some(names));
@@ -199,7 +202,9 @@ impl Text {
         let mut harmless = HashSet::new();
         for statement in &self.statements {
             let inner = match &statement.detail {
-                Detail::Prepare { inner, .. } | Detail::DeclareCursor { inner, .. } | Detail::Explain { inner, .. } => inner,
+                Detail::Prepare { inner, .. } | Detail::DeclareCursor { inner, .. } | Detail::Explain { inner, .. } => {
+                    inner
+                }
                 _ => statement,
             };
             let (touched, found) = inner.harmless(names);
@@ -211,7 +216,9 @@ impl Text {
         let mut copied = 0;
         for token in &tokens {
             let (Ok(start), Ok(end)) = (usize::try_from(token.start), usize::try_from(token.end)) else { continue };
-            let (Some(before), Some(literal)) = (self.sql.get(copied..start), self.sql.get(start..end)) else { continue };
+            let (Some(before), Some(literal)) = (self.sql.get(copied..start), self.sql.get(start..end)) else {
+                continue;
+            };
             let kept = touches && !harmless.contains(&token.start);
             let placeholder = match kind(token.token) {
                 Literal::None => None,

@@ -43,9 +43,13 @@ impl<'n> Tracer<'n> {
     fn statement(&mut self, root: &NodeEnum, outer: Option<&Scope<'_>>) -> Columns {
         match root {
             NodeEnum::SelectStmt(select) => self.select(select, outer),
-            NodeEnum::InsertStmt(stmt) => {
-                self.change(stmt.with_clause.as_ref(), stmt.relation.as_ref(), &[], None, stmt.returning_clause.as_ref())
-            }
+            NodeEnum::InsertStmt(stmt) => self.change(
+                stmt.with_clause.as_ref(),
+                stmt.relation.as_ref(),
+                &[],
+                None,
+                stmt.returning_clause.as_ref(),
+            ),
             NodeEnum::UpdateStmt(stmt) => self.change(
                 stmt.with_clause.as_ref(),
                 stmt.relation.as_ref(),
@@ -169,7 +173,8 @@ impl<'n> Tracer<'n> {
         let source = match item.node.as_ref()? {
             NodeEnum::RangeVar(relation) => self.relation(relation),
             NodeEnum::RangeSubselect(select) => {
-                let Some(NodeEnum::SelectStmt(query)) = select.subquery.as_deref().and_then(|node| node.node.as_ref()) else {
+                let Some(NodeEnum::SelectStmt(query)) = select.subquery.as_deref().and_then(|node| node.node.as_ref())
+                else {
                     return None;
                 };
                 let columns = self.select(query, Some(before));
@@ -250,7 +255,12 @@ impl<'n> Tracer<'n> {
                 None => None,
             };
             let mut source = match columns {
-                Some(columns) => Source { alias: cte.ctename.clone(), schema: String::new(), columns: Some(columns), other: Trace::CARRIES },
+                Some(columns) => Source {
+                    alias: cte.ctename.clone(),
+                    schema: String::new(),
+                    columns: Some(columns),
+                    other: Trace::CARRIES,
+                },
                 None => Source::opaque(&cte.ctename, self.opaque_query(query)),
             };
             if let Some(columns) = &mut source.columns {

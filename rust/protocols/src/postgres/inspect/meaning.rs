@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use model::{Facts, FactValue, Fault, FaultKind, Whose};
-use statement::{Column, CopyEnd, CopySource, Detail, Exposure, Output, Outputs, Relation, Rights, Statement, Text, Transaction, Unreadable};
+use model::{FactValue, Facts, Fault, FaultKind, Whose};
+use statement::{
+    Column, CopyEnd, CopySource, Detail, Exposure, Output, Outputs, Relation, Rights, Statement, Text, Transaction,
+    Unreadable,
+};
 
 use super::catalog::{Catalog, Relation as Known};
 use super::protection::Guard;
@@ -75,7 +78,9 @@ impl Meaning {
     #[must_use]
     pub fn output(&self, place: usize, total: usize) -> Output {
         match &self.outputs {
-            Outputs::Positions(outputs) if outputs.len() == total => outputs.get(place).copied().unwrap_or(Output::Carries),
+            Outputs::Positions(outputs) if outputs.len() == total => {
+                outputs.get(place).copied().unwrap_or(Output::Carries)
+            }
             _ => Output::Carries,
         }
     }
@@ -342,21 +347,28 @@ impl Inspector {
             tables,
             text: Arc::clone(redacted),
             source: Some(shape),
-            reading: !statement.writes && statement.transaction == Transaction::None && !statement.rights.contains(Rights::CALL),
+            reading: !statement.writes
+                && statement.transaction == Transaction::None
+                && !statement.rights.contains(Rights::CALL),
             protected,
             fault: None,
         }
     }
 
     fn tables(&self, statement: &Statement, view: &View<'_>) -> Vec<Arc<str>> {
-        let mut tables: Vec<Arc<str>> = statement.relations.iter().map(|relation| {
-            let catalog = self.catalog.as_deref();
-            let known = catalog.and_then(|catalog| catalog.find(relation.schema.as_deref(), &relation.name, &view.path));
-            match known {
-                Some(known) => format!("{}.{}", known.schema, known.name).into(),
-                None => relation.to_string().into(),
-            }
-        }).collect();
+        let mut tables: Vec<Arc<str>> = statement
+            .relations
+            .iter()
+            .map(|relation| {
+                let catalog = self.catalog.as_deref();
+                let known =
+                    catalog.and_then(|catalog| catalog.find(relation.schema.as_deref(), &relation.name, &view.path));
+                match known {
+                    Some(known) => format!("{}.{}", known.schema, known.name).into(),
+                    None => relation.to_string().into(),
+                }
+            })
+            .collect();
         tables.sort_unstable();
         tables.dedup();
         tables
@@ -365,7 +377,11 @@ impl Inspector {
     fn copied(&self, view: &View<'_>, schema: Option<&str>, name: &str, columns: &[Box<str>]) -> Option<Box<[Origin]>> {
         let catalog = self.catalog.as_deref()?;
         let known = view.find(catalog, schema, name)?;
-        let origin = |column: &super::catalog::Column| Origin { table: known.oid, attribute: column.number, type_oid: column.type_oid };
+        let origin = |column: &super::catalog::Column| Origin {
+            table: known.oid,
+            attribute: column.number,
+            type_oid: column.type_oid,
+        };
         if columns.is_empty() {
             return Some(known.columns.iter().map(origin).collect());
         }
@@ -376,7 +392,10 @@ impl Inspector {
     fn own_refusal(&self, statement: &Statement, meaning: &Meaning) -> Option<Fault> {
         if self.catalog.is_none() && self.view.classes.concern(&self.view.target) {
             let message = "the target's catalog cannot be read, so protected data cannot be told from the rest";
-            return Some(Fault::new(Whose::Target, FaultKind::Unreachable, message).hint("try again; the gateway's log says why"));
+            return Some(
+                Fault::new(Whose::Target, FaultKind::Unreachable, message)
+                    .hint("try again; the gateway's log says why"),
+            );
         }
         let touched = meaning.touched.as_ref()?;
         let denied = |what: &str, hint: &str| {
@@ -404,7 +423,8 @@ impl Inspector {
         let view = self.names();
         let Some(catalog) = self.catalog.as_deref() else { return false };
         statement.relations.iter().filter(|relation| relation.access == statement::Access::Read).any(|relation| {
-            view.find(catalog, relation.schema.as_deref(), &relation.name).is_some_and(|known| self.hidden(known).is_some())
+            view.find(catalog, relation.schema.as_deref(), &relation.name)
+                .is_some_and(|known| self.hidden(known).is_some())
         })
     }
 
