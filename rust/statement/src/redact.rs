@@ -128,7 +128,9 @@ const SHOWN: usize = 64 << 10;
 /// A text that was not understood, as the trail may show it: without its literals and comments, or only by its length.
 #[must_use]
 pub fn redact_unread(text: &[u8]) -> String {
-    let shown = std::str::from_utf8(text).ok().filter(|text| text.len() <= SHOWN && text.contains(|c: char| c.is_ascii_graphic()));
+    let shown = std::str::from_utf8(text)
+        .ok()
+        .filter(|text| text.len() <= SHOWN && text.contains(|c: char| c.is_ascii_graphic()));
     let tokens = shown.and_then(|text| pg_query::scan_tokens(text).ok());
     let (Some(shown), Some(tokens)) = (shown, tokens) else { return unread(text.len()) };
     replace(shown, &tokens, |token, text| match sort(token, text) {

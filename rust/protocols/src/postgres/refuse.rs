@@ -86,7 +86,8 @@ pub fn write_notice(out: &mut BytesMut, text: &str) {
 #[must_use]
 pub fn error(state: &str, text: &str) -> Bytes {
     let mut out = BytesMut::new();
-    let fields: [(u8, &[u8]); 4] = [(b'S', b"ERROR"), (b'V', b"ERROR"), (b'C', state.as_bytes()), (b'M', text.as_bytes())];
+    let fields: [(u8, &[u8]); 4] =
+        [(b'S', b"ERROR"), (b'V', b"ERROR"), (b'C', state.as_bytes()), (b'M', text.as_bytes())];
     message::write_report(&mut out, b'E', &fields);
     out.freeze()
 }

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use model::{Facts, FactValue, Fault, FaultKind, Whose};
-use statement::{Column, CopyEnd, CopySource, Detail, Exposure, Output, Outputs, Relation, Rights, Statement, Text, Transaction, Unreadable, UnreadableKind};
+use model::{FactValue, Facts, Fault, FaultKind, Whose};
+use statement::{
+    Column, CopyEnd, CopySource, Detail, Exposure, Output, Outputs, Relation, Rights, Statement, Text, Transaction,
+    Unreadable, UnreadableKind,
+};
 
 use mask::CopyFormat;
 use statement::settings::Verdict as Setting;
@@ -78,7 +81,9 @@ impl Meaning {
     #[must_use]
     pub fn output(&self, place: usize, total: usize) -> Output {
         match &self.outputs {
-            Outputs::Positions(outputs) if outputs.len() == total => outputs.get(place).copied().unwrap_or(Output::Carries),
+            Outputs::Positions(outputs) if outputs.len() == total => {
+                outputs.get(place).copied().unwrap_or(Output::Carries)
+            }
             _ => Output::Carries,
         }
     }
@@ -350,21 +355,28 @@ impl Inspector {
             tables,
             text: Arc::clone(redacted),
             source: Some(shape),
-            reading: !statement.writes && statement.transaction == Transaction::None && !statement.rights.contains(Rights::CALL),
+            reading: !statement.writes
+                && statement.transaction == Transaction::None
+                && !statement.rights.contains(Rights::CALL),
             protected,
             fault: None,
         }
     }
 
     fn tables(&self, statement: &Statement, view: &View<'_>) -> Vec<Arc<str>> {
-        let mut tables: Vec<Arc<str>> = statement.relations.iter().map(|relation| {
-            let catalog = self.catalog.as_deref();
-            let known = catalog.and_then(|catalog| catalog.find(relation.schema.as_deref(), &relation.name, &view.path));
-            match known {
-                Some(known) => format!("{}.{}", known.schema, known.name).into(),
-                None => relation.to_string().into(),
-            }
-        }).collect();
+        let mut tables: Vec<Arc<str>> = statement
+            .relations
+            .iter()
+            .map(|relation| {
+                let catalog = self.catalog.as_deref();
+                let known =
+                    catalog.and_then(|catalog| catalog.find(relation.schema.as_deref(), &relation.name, &view.path));
+                match known {
+                    Some(known) => format!("{}.{}", known.schema, known.name).into(),
+                    None => relation.to_string().into(),
+                }
+            })
+            .collect();
         tables.sort_unstable();
         tables.dedup();
         tables
@@ -373,7 +385,11 @@ impl Inspector {
     fn copied(&self, view: &View<'_>, schema: Option<&str>, name: &str, columns: &[Box<str>]) -> Option<Box<[Origin]>> {
         let catalog = self.catalog.as_deref()?;
         let known = view.find(catalog, schema, name)?;
-        let origin = |column: &super::catalog::Column| Origin { table: known.oid, attribute: column.number, type_oid: column.type_oid };
+        let origin = |column: &super::catalog::Column| Origin {
+            table: known.oid,
+            attribute: column.number,
+            type_oid: column.type_oid,
+        };
         if columns.is_empty() {
             return Some(known.columns.iter().map(origin).collect());
         }
@@ -384,10 +400,14 @@ impl Inspector {
     fn own_refusal(&self, statement: &Statement, meaning: &Meaning) -> Option<Fault> {
         if self.catalog.is_none() && self.view.classes.concern(&self.view.target) {
             let message = "the target's catalog cannot be read, so protected data cannot be told from the rest";
-            return Some(Fault::new(Whose::Target, FaultKind::Unreachable, message).hint("try again; the gateway's log says why"));
+            return Some(
+                Fault::new(Whose::Target, FaultKind::Unreachable, message)
+                    .hint("try again; the gateway's log says why"),
+            );
         }
         if let Some(name) = blinding(statement) {
-            let message = format!("setting {name} like this would keep the gateway from following what is asked and answered");
+            let message =
+                format!("setting {name} like this would keep the gateway from following what is asked and answered");
             return Some(Fault::new(Whose::Policy, FaultKind::Denied, message).hint("leave the setting as it is"));
         }
         let touched = meaning.touched.as_ref()?;
@@ -398,9 +418,10 @@ impl Inspector {
             Fault::denied(class, message).hint(hint.to_owned())
         };
         match &statement.detail {
-            Detail::Copy(copy) if !copy.inwards => {
-                Some(denied(&format!("COPY of {}", meaning.common.tables.join(", ")), "select the columns you need: SELECT masks them"))
-            }
+            Detail::Copy(copy) if !copy.inwards => Some(denied(
+                &format!("COPY of {}", meaning.common.tables.join(", ")),
+                "select the columns you need: SELECT masks them",
+            )),
             Detail::Copy(copy) if copy.end != CopyEnd::Client => None,
             Detail::CreateAs { .. } if statement.kind != "create_view" => {
                 Some(denied("a copy of a protected relation", "ask for a rule that reveals the class"))
@@ -416,7 +437,8 @@ impl Inspector {
         let view = self.names();
         let Some(catalog) = self.catalog.as_deref() else { return false };
         statement.relations.iter().filter(|relation| relation.access == statement::Access::Read).any(|relation| {
-            view.find(catalog, relation.schema.as_deref(), &relation.name).is_some_and(|known| self.hidden(known).is_some())
+            view.find(catalog, relation.schema.as_deref(), &relation.name)
+                .is_some_and(|known| self.hidden(known).is_some())
         })
     }
 
@@ -482,7 +504,10 @@ fn settings(statement: &Statement) -> Vec<(&str, Option<String>)> {
         Detail::Reset { name: Some(name) } => Some((&**name, None)),
         _ => None,
     };
-    let called = statement.settings.iter().map(|(name, value)| (&**name, value.as_deref().map(str::to_owned).or(Some("?".to_owned()))));
+    let called = statement
+        .settings
+        .iter()
+        .map(|(name, value)| (&**name, value.as_deref().map(str::to_owned).or(Some("?".to_owned()))));
     own.into_iter().chain(called).collect()
 }
 
@@ -525,7 +550,8 @@ fn settled_rights(statement: &Statement) -> Rights {
 
 /// The functions an allow rule must list.
 fn functions(statement: &Statement) -> Vec<Arc<str>> {
-    let mut functions: Vec<Arc<str>> = statement.unreviewed_functions().map(|function| function.to_string().into()).collect();
+    let mut functions: Vec<Arc<str>> =
+        statement.unreviewed_functions().map(|function| function.to_string().into()).collect();
     let unlisted = |(name, value): &(Box<str>, Option<Box<str>>)| {
         verdict(name, value.as_deref().or(Some("?"))) == Setting::Unlisted
     };

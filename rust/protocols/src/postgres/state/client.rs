@@ -110,7 +110,12 @@ impl Conversation {
         match &self.watched {
             None => true,
             // A Sync commits what its batch wrote, unless a transaction block is open.
-            Some(_) => tag == b'S' && !self.complete && !self.queue.has_sync() && (!self.batch_written || self.transaction == b'T'),
+            Some(_) => {
+                tag == b'S'
+                    && !self.complete
+                    && !self.queue.has_sync()
+                    && (!self.batch_written || self.transaction == b'T')
+            }
         }
     }
 
@@ -118,7 +123,8 @@ impl Conversation {
         self.queue.iter().any(|expect| match expect {
             Expect::Execute { run } | Expect::Query { run, .. } => {
                 let run = run.borrow();
-                matches!(run.copying, Copying::In) || run.statements.iter().any(|meaning| meaning.effect == Effect::CopyIn)
+                matches!(run.copying, Copying::In)
+                    || run.statements.iter().any(|meaning| meaning.effect == Effect::CopyIn)
             }
             _ => false,
         })
@@ -251,8 +257,12 @@ impl Conversation {
         };
         if portal.declared {
             // A FETCH is decided and counted; running the cursor by its name in the protocol would go past both.
-            let fault = Fault::new(Whose::Client, FaultKind::Unsupported, "a cursor declared in SQL is not run by an Execute message")
-                .hint("FETCH from it");
+            let fault = Fault::new(
+                Whose::Client,
+                FaultKind::Unsupported,
+                "a cursor declared in SQL is not run by an Execute message",
+            )
+            .hint("FETCH from it");
             self.poison_with(&fault, 0, to_target);
             return Ok(());
         }
@@ -492,7 +502,8 @@ impl Conversation {
     fn current_meaning(&self, prepared: &Rc<Prepared>) -> Vec<Arc<Meaning>> {
         let fresh = prepared.meaning.borrow().iter().all(|meaning| meaning.epoch == self.inspector.epoch());
         if !fresh {
-            let meanings = inspect::meaning::of_prepared(self.inspector.understand(prepared.text.as_bytes(), &self.names));
+            let meanings =
+                inspect::meaning::of_prepared(self.inspector.understand(prepared.text.as_bytes(), &self.names));
             *prepared.meaning.borrow_mut() = meanings;
             *prepared.origins.borrow_mut() = None;
         }
