@@ -51,8 +51,9 @@ pub(crate) fn bind(name: &str, address: &str) -> Result<TcpListener, Fault> {
         };
         internal(&format!("listeners.{name}: cannot listen on {address}"), error).hint(hint)
     };
-    let address: SocketAddr =
-        address.parse().map_err(|_| wrong(&io::Error::new(io::ErrorKind::InvalidInput, "not an address with a port")))?;
+    let address: SocketAddr = address
+        .parse()
+        .map_err(|_| wrong(&io::Error::new(io::ErrorKind::InvalidInput, "not an address with a port")))?;
     let listen = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
@@ -86,14 +87,16 @@ pub(crate) fn worker(
     let serve = move || {
         let tasks = tokio::task::LocalSet::new();
         tasks.block_on(&runtime, async move {
-            loop {
-                tokio::select! {
-                    arrival = arrivals.recv() => match arrival {
-                        Some(arrival) => take_in(arrival),
-                        None => break,
-                    },
-                    _ = stage.wait_for(|stage| *stage == Stage::Stopping) => break,
+            let arrive = async {
+                while let Some(arrival) = arrivals.recv().await {
+                    take_in(arrival);
                 }
+                // Nobody comes any more; those who are here may stay.
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = arrive => {}
+                _ = stage.wait_for(|stage| *stage == Stage::Stopping) => {}
             }
         });
         // Whatever is still open ends here: each session records that when it is dropped.

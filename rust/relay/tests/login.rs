@@ -19,7 +19,9 @@ const REFUSED: &str = "identity could not be established";
 #[test]
 fn a_static_token_logs_in_plain_over_tls_and_bound_to_it() {
     let house = house(|_| {});
-    for options in ["sslmode=disable", "sslmode=require", "sslmode=require channel_binding=require", "gssencmode=prefer"] {
+    for options in
+        ["sslmode=disable", "sslmode=require", "sslmode=require channel_binding=require", "gssencmode=prefer"]
+    {
         assert_eq!(house.ask(options, "select 40 + 2"), Ok("42".to_owned()), "{options}");
     }
     let second = house.psql("").env("PGPASSWORD", OTHER_TOKEN).args(["-c", "select 1"]).output().unwrap();
@@ -43,7 +45,11 @@ fn every_failed_proof_is_answered_alike_in_text_and_time() {
         ("revoked", CLEAR),
     ] {
         let began = Instant::now();
-        let refused = house.psql(&format!("user={user} sslmode=disable")).env("PGPASSWORD", password).args(["-c", "select 1"]).output();
+        let refused = house
+            .psql(&format!("user={user} sslmode=disable"))
+            .env("PGPASSWORD", password)
+            .args(["-c", "select 1"])
+            .output();
         let text = told(refused.unwrap()).unwrap_err();
         let spent = began.elapsed();
         assert!(text.contains(REFUSED) && spent >= Duration::from_millis(300), "{user}: {text} after {spent:?}");
@@ -96,7 +102,10 @@ fn versions_are_negotiated_as_postgresql_does() {
         let mut next = message(&mut stream);
         if let Some((newest, unknown)) = negotiated {
             assert_eq!((next.0, &next.1[..8]), (b'v', &[0, 3, 0, newest, 0, 0, 0, unknown][..]));
-            assert_eq!(next.1[8..], options.iter().flat_map(|name| [name.as_bytes(), b"\0"].concat()).collect::<Vec<_>>());
+            assert_eq!(
+                next.1[8..],
+                options.iter().flat_map(|name| [name.as_bytes(), b"\0"].concat()).collect::<Vec<_>>()
+            );
             next = message(&mut stream);
         }
         assert_eq!(next, (b'R', vec![0, 0, 0, 3]));
@@ -145,7 +154,11 @@ fn nothing_may_come_between_the_request_for_tls_and_tls() {
 }
 
 /// TLS without asking for it first, naming `alpn`, for the host `name`.
-fn direct(house: &House, alpn: &[&[u8]], name: &'static str) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+fn direct(
+    house: &House,
+    alpn: &[&[u8]],
+    name: &'static str,
+) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(cluster().pem("ca.crt").as_bytes()).unwrap()).unwrap();
     let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
@@ -231,5 +244,8 @@ fn a_listener_in_use_says_so() {
     settings["listeners"]["postgres"]["bind"] = taken.local_addr().unwrap().to_string().into();
     let gateway = relay::Gateway::open(settings.to_string().as_bytes()).unwrap();
     let fault = gateway.start().unwrap_err();
-    assert!(fault.message.contains("listeners.postgres: cannot listen on") && fault.hint.unwrap().contains("another program"));
+    assert!(
+        fault.message.contains("listeners.postgres: cannot listen on")
+            && fault.hint.unwrap().contains("another program")
+    );
 }

@@ -15,7 +15,11 @@ use serde_json::{Value, json};
 /// How many statements that contain `mark` the target runs now.
 fn running(mark: &str) -> usize {
     // The mark is put together here, so that this question does not find itself.
-    let sql = format!("select count(*) from pg_stat_activity where state = 'active' and query like '%' || '{}' || '{}' || '%'", &mark[..3], &mark[3..]);
+    let sql = format!(
+        "select count(*) from pg_stat_activity where state = 'active' and query like '%' || '{}' || '{}' || '%'",
+        &mark[..3],
+        &mark[3..]
+    );
     cluster().admin("postgres", &sql).unwrap().trim().parse().unwrap()
 }
 
@@ -41,14 +45,28 @@ fn a_large_result_arrives_whole_plain_and_encrypted() {
     }
     assert!(metric(&house, "target_received_bytes_total") > 2 * direct.len() as u64);
     let closed = house.seen("closed");
-    assert_eq!((&closed[0]["rows"], &closed[0]["statements"], &closed[0]["reason"]), (&json!(20000), &json!(1), &json!("client closed")));
+    assert_eq!(
+        (&closed[0]["rows"], &closed[0]["statements"], &closed[0]["reason"]),
+        (&json!(20000), &json!(1), &json!("client closed"))
+    );
 }
 
 #[test]
 fn copy_runs_both_ways() {
     let house = house(|_| {});
-    cluster().admin("shop", "drop table if exists copied; create table copied (n int, t text); grant all on copied to public").unwrap();
-    let mut psql = house.psql("").args(["-c", "copy copied from stdin"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    cluster()
+        .admin(
+            "shop",
+            "drop table if exists copied; create table copied (n int, t text); grant all on copied to public",
+        )
+        .unwrap();
+    let mut psql = house
+        .psql("")
+        .args(["-c", "copy copied from stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let rows: String = (0..50_000).map(|n| format!("{n}\tvalue {n}\n")).collect();
     psql.stdin.take().unwrap().write_all(rows.as_bytes()).unwrap();
     assert!(psql.wait().unwrap().success());
@@ -60,11 +78,11 @@ fn copy_runs_both_ways() {
 fn a_client_may_send_much_before_it_reads() {
     let house = house(|_| {});
     let (mut stream, _) = clear_login(&house, 0);
-    let count = 20_000;
+    let (count, text) = (4_000, "x".repeat(1_000));
     let mut sender = stream.try_clone().unwrap();
     let writer = std::thread::spawn(move || {
         for _ in 0..count {
-            query(&mut sender, "select 'some text to make the request longer than its answer'");
+            query(&mut sender, &format!("select length('{text}')"));
         }
     });
     let mut ready = 0;
@@ -125,12 +143,20 @@ fn a_cancel_request_reaches_its_own_session_alone() {
 fn psql_cancels_with_ctrl_c_over_tls() {
     let house = house(|settings| settings["targets"][0]["tls"]["mode"] = "require".into());
     let mut psql = house.psql("sslmode=require");
-    let child = psql.args(["-c", "select pg_sleep(20) /* interrupted */"]).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let child = psql
+        .args(["-c", "select pg_sleep(20) /* interrupted */"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     house.until("the statement", || running("interrupted") == 1);
     let began = Instant::now();
     assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let text = told(child.wait_with_output().unwrap()).unwrap_err();
-    assert!(text.contains("canceling statement due to user request") && began.elapsed() < Duration::from_secs(10), "{text}");
+    assert!(
+        text.contains("canceling statement due to user request") && began.elapsed() < Duration::from_secs(10),
+        "{text}"
+    );
 }
 
 #[test]
@@ -234,7 +260,8 @@ fn new_settings_reach_open_sessions_and_wrong_ones_change_nothing() {
     settings["generation"] = 2.into();
     house.gateway.load(settings.to_string().as_bytes()).unwrap();
     query(&mut stream, "create table never (x int)");
-    let refused = messages_to(&mut stream, b'Z').into_iter().find(|(tag, _)| *tag == b'E').map(|(_, body)| error(&body).1);
+    let refused =
+        messages_to(&mut stream, b'Z').into_iter().find(|(tag, _)| *tag == b'E').map(|(_, body)| error(&body).1);
     assert_eq!(refused.as_deref(), Some("42501"));
     assert!(house.gateway.metrics().contains("penstock_manifest_generation 2\n"));
     settings["targets"][0]["name"] = "renamed".into();
@@ -245,12 +272,18 @@ fn new_settings_reach_open_sessions_and_wrong_ones_change_nothing() {
 #[test]
 fn a_catalog_is_surveyed_shared_and_surveyed_again_after_a_change() {
     let house = house(|settings| {
-        settings["classes"] = json!([{"name": "ssn", "columns": ["shop:*.*.ssn"], "detect": [], "mask": {"replace": "masked"}}]);
+        settings["classes"] =
+            json!([{"name": "ssn", "columns": ["shop:*.*.ssn"], "detect": [], "mask": {"replace": "masked"}}]);
     });
     cluster().admin("shop", "drop table if exists people; drop table if exists later; create table people (name text, ssn text); insert into people values ('a', '078-05-1120'); grant all on people to public").unwrap();
     let (mut stream, _) = clear_login(&house, 0);
     assert_eq!(house.ask("", "select name, ssn from people").as_deref(), Ok("a|masked"));
-    cluster().admin("shop", "create table later (ssn text); insert into later values ('219-09-9999'); grant all on later to public").unwrap();
+    cluster()
+        .admin(
+            "shop",
+            "create table later (ssn text); insert into later values ('219-09-9999'); grant all on later to public",
+        )
+        .unwrap();
     for _ in 0..2 {
         query(&mut stream, "select ssn from later");
         let all = messages_to(&mut stream, b'Z');
@@ -266,7 +299,10 @@ fn somebody_who_watches_sees_statements() {
     house.ask("", "select 1").unwrap();
     house.until("both steps", || house.seen("statement").len() >= 2);
     let seen = house.seen("statement");
-    assert_eq!((&seen[0]["step"], &seen[0]["identity"], &seen[0]["verdict"]), (&json!("asked"), &json!("agent"), &json!("allow")));
+    assert_eq!(
+        (&seen[0]["step"], &seen[0]["identity"], &seen[0]["verdict"]),
+        (&json!("asked"), &json!("agent"), &json!("allow"))
+    );
 }
 
 #[test]
@@ -282,7 +318,10 @@ fn a_held_statement_waits_for_its_decision() {
         query(&mut stream, "insert into t values (0, 'held')");
         house.until("the question", || house.seen("hold").len() > before);
         let hold = house.seen("hold").pop().unwrap();
-        assert_eq!((&hold["identity"], &hold["rule"], &hold["target"]), (&json!("pipeline"), &json!("inserts wait"), &json!("shop")));
+        assert_eq!(
+            (&hold["identity"], &hold["rule"], &hold["target"]),
+            (&json!("pipeline"), &json!("inserts wait"), &json!("shop"))
+        );
         let (session, number) = (hold["session"].as_str().unwrap(), hold["hold"].as_u64().unwrap());
         assert!(house.gateway.register(session, number, "ap-1"));
         let decision = json!({"verdict": verdict, "by": "a reviewer", "reason": "because"});

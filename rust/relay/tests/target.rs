@@ -56,7 +56,9 @@ fn each_tls_mode_does_what_libpq_does() {
 #[test]
 fn verify_full_wants_the_hosts_own_name() {
     let (ca, port) = (cluster().pem("ca.crt"), cluster().port);
-    for (host, mode, good) in [("localhost", "verify-full", true), ("127.0.0.1", "verify-full", false), ("127.0.0.1", "verify-ca", true)] {
+    for (host, mode, good) in
+        [("localhost", "verify-full", true), ("127.0.0.1", "verify-full", false), ("127.0.0.1", "verify-ca", true)]
+    {
         let house = house(|settings| {
             settings["targets"][0]["address"] = format!("{host}:{port}").into();
             settings["targets"][0]["tls"]["mode"] = mode.into();
@@ -74,7 +76,8 @@ fn every_proof_is_given_and_the_clear_one_only_inside_tls() {
     let refused = through(json!({"mode": "disable"}), user("clear_user")).unwrap_err();
     assert!(refused.contains("asks for the password in clear outside TLS"), "{refused}");
     let (cert, key) = (cluster().pem("client.crt"), cluster().pem("client.key"));
-    let told = through(json!({"mode": "require"}), json!({"user": "cert_user", "password": null, "cert": cert, "key": key}));
+    let told =
+        through(json!({"mode": "require"}), json!({"user": "cert_user", "password": null, "cert": cert, "key": key}));
     assert_eq!(told.as_deref(), Ok("cert_user|t"));
     let without = through(json!({"mode": "require"}), json!({"user": "cert_user", "password": null})).unwrap_err();
     assert!(without.contains("refused the gateway's own login"), "{without}");
@@ -86,7 +89,9 @@ fn every_proof_is_given_and_the_clear_one_only_inside_tls() {
 
 #[test]
 fn a_credential_that_could_step_round_the_rules_is_refused_unless_accepted() {
-    for (name, power) in [("rooty", "superuser rooty"), ("filer", "pg_read_server_files"), ("sneaky", "superuser rooty")] {
+    for (name, power) in
+        [("rooty", "superuser rooty"), ("filer", "pg_read_server_files"), ("sneaky", "superuser rooty")]
+    {
         let refused = through(json!({}), user(name)).unwrap_err();
         assert!(refused.contains("could step round every rule") && refused.contains(power), "{refused}");
     }
@@ -111,7 +116,10 @@ fn settings_are_passed_on_the_name_is_ours_and_the_role_stays() {
     let opened = house.seen("opened");
     let last = opened.last().unwrap();
     assert_eq!(name, format!("agent/{}", last["session"].as_str().unwrap()));
-    assert_eq!((&last["application"], &last["target"], &last["identity"]), (&json!("mine"), &json!("shop"), &json!("agent")));
+    assert_eq!(
+        (&last["application"], &last["target"], &last["identity"]),
+        (&json!("mine"), &json!("shop"), &json!("agent"))
+    );
 }
 
 #[test]
@@ -165,7 +173,11 @@ fn a_false_target_gets_nothing_and_ends_in_time() {
         (&[b"R\0\0\0\x08\0\0\0\x03"], "disable", "in clear outside TLS"),
         (&[b"R\0\0\0\x08\0\0\0\x07"], "disable", "Kerberos, GSSAPI or SSPI"),
         (&[b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0", b"R\0\0\0\x08\0\0\0\0"], "disable", "missing or out of order"),
-        (&[b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0", b"R\0\0\0\x19\0\0\0\x0br=x,s=AAAA,i=4096"], "disable", "does not continue ours"),
+        (
+            &[b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0", b"R\0\0\0\x19\0\0\0\x0br=x,s=AAAA,i=4096"],
+            "disable",
+            "does not continue ours",
+        ),
         (&[b"R\x7f\xff\xff\xff"], "disable", "announces"),
         (&[b"Z\0\0\0\x05I"], "disable", "out of place"),
         (&[b"R\0\0\0\x08\0\0\0\0K\0\0\0\x05x"], "disable", "cancel key has a wrong length"),
