@@ -233,9 +233,7 @@ class Raw:
                 case "E":
                     raise LoginRefused(seen)
                 case "S":
-                    name, value = (
-                        seen.body.rstrip(b"\0").split(b"\0") if seen.body.count(b"\0") > 1 else (seen.body, b"")
-                    )
+                    name, value = seen.body.split(b"\0")[:2]
                     self.parameters[name.decode()] = value.decode()
                 case "K":
                     self.key = (struct.unpack_from("!I", seen.body)[0], seen.body[4:])

@@ -88,7 +88,7 @@ _AFTER_LOAD: Final = """
 CREATE MATERIALIZED VIEW card_holders AS SELECT id AS customer, name, card_number AS card FROM customers;
 CREATE INDEX ON orders (customer_id);
 CREATE INDEX ON orders (ordered_at);
-ANALYZE;
+ANALYZE customers, products, orders, order_items, tickets, payments, hr.employees, card_holders;
 """
 
 

@@ -19,9 +19,12 @@ pub(crate) fn text(sql: Arc<str>, tree: &pb::ParseResult) -> Result<Text, Unread
 }
 
 fn weight(statement: &Statement) -> usize {
-    let name = |schema: &Option<Box<str>>, name: &str| 80 + schema.as_ref().map_or(0, |schema| schema.len()) + name.len();
+    let name =
+        |schema: &Option<Box<str>>, name: &str| 80 + schema.as_ref().map_or(0, |schema| schema.len()) + name.len();
     let inner = match &statement.detail {
-        Detail::Prepare { inner, .. } | Detail::DeclareCursor { inner, .. } | Detail::Explain { inner, .. } => weight(inner),
+        Detail::Prepare { inner, .. } | Detail::DeclareCursor { inner, .. } | Detail::Explain { inner, .. } => {
+            weight(inner)
+        }
         Detail::Set { values, .. } => values.iter().map(|value| 32 + value.len()).sum(),
         _ => 64,
     };
@@ -78,6 +81,10 @@ pub(crate) fn statement(root: &NodeEnum) -> Statement {
         secrets: secrets || collector.secrets,
         lineage: lineage::build(root),
     };
+    // Definitions only keep their queries; these run them.
+    if collector.queries && matches!(kind, "create_table_as" | "create_materialized_view" | "call" | "copy") {
+        statement.rights |= Rights::READ;
+    }
     if collector.unmodelled {
         statement.kind = "other";
         statement.rights |= Rights::NEVER;
@@ -104,6 +111,6 @@ fn settle(statement: &mut Statement) {
         _ => {}
     }
     let changing = Rights::WRITE | Rights::DDL | Rights::COPY_IN | Rights::CALL | Rights::NEVER;
-    statement.writes = statement.rights.beyond(changing) != statement.rights
-        && !matches!(statement.detail, Detail::Prepare { .. });
+    statement.writes =
+        statement.rights.beyond(changing) != statement.rights && !matches!(statement.detail, Detail::Prepare { .. });
 }

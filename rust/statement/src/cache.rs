@@ -43,11 +43,7 @@ fn weight(sql: &str, known: &Known) -> usize {
 
 impl Cache {
     pub(crate) fn new(bytes: usize) -> Self {
-        Self {
-            shards: Default::default(),
-            hasher: RandomState::new(),
-            share: bytes / SHARDS / 2,
-        }
+        Self { shards: Default::default(), hasher: RandomState::new(), share: bytes / SHARDS / 2 }
     }
 
     fn shard(&self, sql: &str) -> &Mutex<Generations> {

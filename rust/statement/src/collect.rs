@@ -19,6 +19,8 @@ pub(crate) struct Collector {
     pub secrets: bool,
     pub parameters: u16,
     pub unmodelled: bool,
+    /// It contains a query.
+    pub queries: bool,
     access: Access,
     /// Names of common table expressions visible here, innermost last.
     ctes: Vec<Box<str>>,
@@ -40,6 +42,7 @@ impl Collector {
             secrets: false,
             parameters: 0,
             unmodelled: false,
+            queries: false,
             access,
             ctes: Vec::new(),
         }
@@ -223,6 +226,7 @@ impl Collector {
     }
 
     fn select(&mut self, select: &pb::SelectStmt) {
+        self.queries = true;
         self.scoped(select.with_clause.as_ref(), |this| {
             if let Some(into) = select.into_clause.as_deref() {
                 this.rights |= Rights::DDL;
@@ -265,7 +269,8 @@ impl Collector {
         }
         self.scoped(with, |this| {
             tree::children(node, &mut |child| {
-                let is_target = matches!(child, NodeRef::RangeVar(child) if target.is_some_and(|t| std::ptr::eq(t, child)));
+                let is_target =
+                    matches!(child, NodeRef::RangeVar(child) if target.is_some_and(|t| std::ptr::eq(t, child)));
                 if !is_target && !matches!(child, NodeRef::WithClause(_)) {
                     this.visit(child);
                 }

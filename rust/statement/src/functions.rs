@@ -44,7 +44,6 @@ const HIDING_SQL: &[&str] = &[
     "crosstab4",
     "connectby",
     "currtid2",
-    "pg_get_publication_tables",
     "query_to_xml",
     "query_to_xml_and_xmlschema",
     "query_to_xmlschema",

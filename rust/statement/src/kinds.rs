@@ -4,9 +4,7 @@ use pg_query::protobuf as pb;
 use pg_query::{Node, NodeEnum};
 
 use crate::build;
-use crate::statement::{
-    Access, Copy, CopyEnd, CopySource, Detail, FunctionRef, RelationRef, Rights, Transaction,
-};
+use crate::statement::{Access, Copy, CopyEnd, CopySource, Detail, FunctionRef, RelationRef, Rights, Transaction};
 
 /// What the root says.
 pub(crate) struct Class {
@@ -123,9 +121,13 @@ pub(crate) fn naming(kind: i32) -> Naming {
             | Type::ObjectSequence
             | Type::ObjectIndex,
         ) => Naming::Relation,
-        Ok(Type::ObjectColumn | Type::ObjectPolicy | Type::ObjectRule | Type::ObjectTrigger | Type::ObjectTabconstraint) => {
-            Naming::Part
-        }
+        Ok(
+            Type::ObjectColumn
+            | Type::ObjectPolicy
+            | Type::ObjectRule
+            | Type::ObjectTrigger
+            | Type::ObjectTabconstraint,
+        ) => Naming::Part,
         _ => Naming::Other,
     }
 }
@@ -152,7 +154,9 @@ fn query(root: &NodeEnum) -> Option<Class> {
             let detail = Detail::Prepare { name: stmt.name.as_str().into(), inner: Box::new(statement) };
             Class::read("prepare").detail(detail)
         }
-        NodeEnum::ExecuteStmt(stmt) => Class::read("execute").detail(Detail::Execute { name: stmt.name.as_str().into() }),
+        NodeEnum::ExecuteStmt(stmt) => {
+            Class::read("execute").detail(Detail::Execute { name: stmt.name.as_str().into() })
+        }
         NodeEnum::DeallocateStmt(stmt) => {
             Class::read("deallocate").detail(Detail::Deallocate { name: optional(&stmt.name) })
         }
@@ -268,8 +272,9 @@ fn session(root: &NodeEnum) -> Option<Class> {
         NodeEnum::UnlistenStmt(stmt) => {
             Class::read("unlisten").detail(Detail::Unlisten { channel: optional(&stmt.conditionname) })
         }
-        NodeEnum::NotifyStmt(stmt) => Class::new("notify", Rights::WRITE)
-            .detail(Detail::Notify { channel: stmt.conditionname.as_str().into() }),
+        NodeEnum::NotifyStmt(stmt) => {
+            Class::new("notify", Rights::WRITE).detail(Detail::Notify { channel: stmt.conditionname.as_str().into() })
+        }
         NodeEnum::LockStmt(stmt) => {
             // pg_query numbers lock modes as the server does: 1 is ACCESS SHARE, what any SELECT takes.
             let mut class = Class::new("lock", if stmt.mode == 1 { Rights::READ } else { Rights::WRITE });
@@ -341,8 +346,7 @@ fn utility(root: &NodeEnum) -> Option<Class> {
         NodeEnum::CallStmt(stmt) => {
             let parts = strings(&stmt.funccall.as_deref()?.funcname);
             let (name, before) = parts.split_last()?;
-            let procedure =
-                FunctionRef { schema: before.last().map(|schema| (*schema).into()), name: (*name).into() };
+            let procedure = FunctionRef { schema: before.last().map(|schema| (*schema).into()), name: (*name).into() };
             Class::new("call", Rights::CALL).detail(Detail::Call { procedure })
         }
         NodeEnum::TruncateStmt(_) => Class::ddl("truncate").destructive(),
@@ -447,8 +451,20 @@ fn definition(root: &NodeEnum) -> Option<Class> {
         | NodeEnum::AlterDatabaseRefreshCollStmt(_)
         | NodeEnum::AlterDatabaseSetStmt(_) => "alter_database",
         NodeEnum::AlterRoleSetStmt(_) => "alter_role",
-        NodeEnum::GrantStmt(stmt) => if stmt.is_grant { "grant" } else { "revoke" },
-        NodeEnum::GrantRoleStmt(stmt) => if stmt.is_grant { "grant" } else { "revoke" },
+        NodeEnum::GrantStmt(stmt) => {
+            if stmt.is_grant {
+                "grant"
+            } else {
+                "revoke"
+            }
+        }
+        NodeEnum::GrantRoleStmt(stmt) => {
+            if stmt.is_grant {
+                "grant"
+            } else {
+                "revoke"
+            }
+        }
         NodeEnum::AlterDefaultPrivilegesStmt(_) => "alter_default_privileges",
         NodeEnum::ReassignOwnedStmt(_) => "reassign_owned",
         NodeEnum::CommentStmt(_) => "comment",

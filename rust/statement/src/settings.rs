@@ -151,7 +151,10 @@ pub fn verdict(name: &str, value: Option<&str>) -> Verdict {
     } else if BLINDING.contains(&name) || starts(&["debug_", "log_", "auto_explain.", "pgaudit.", "trace_"]) {
         // Parallel-query debugging has a harmless name to itself; the rest prints texts and plans with their values.
         if LISTED.contains(&name) { Verdict::Listed } else { Verdict::Blinding }
-    } else if LISTED.contains(&name) || starts(&["enable_", "geqo", "jit_above", "jit_inline", "jit_optimize"]) || name == "jit" {
+    } else if LISTED.contains(&name)
+        || starts(&["enable_", "geqo", "jit_above", "jit_inline", "jit_optimize"])
+        || name == "jit"
+    {
         Verdict::Listed
     } else {
         Verdict::Unlisted
@@ -171,9 +174,7 @@ fn by_value(name: &str, value: Option<&str>) -> Option<Verdict> {
         ("client_min_messages", Some(value)) if value.to_ascii_lowercase().starts_with("debug") => {
             Some(Verdict::Blinding)
         }
-        ("row_security", Some(value)) => {
-            Some(if is_off(value) { Verdict::Unlisted } else { Verdict::Listed })
-        }
+        ("row_security", Some(value)) => Some(if is_off(value) { Verdict::Unlisted } else { Verdict::Listed }),
         ("row_security", None) => Some(Verdict::Listed),
         _ => None,
     }

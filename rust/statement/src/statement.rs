@@ -307,16 +307,40 @@ pub struct Text {
 
 /// The facts that rules may use about a statement.
 pub const FACTS: &[Fact] = &[
-    Fact { name: "sql.kind", kind: FactKind::Text, phase: Phase::Statement, help: "what the statement is: select, insert, copy, create_table, …" },
-    Fact { name: "sql.tables", kind: FactKind::Texts, phase: Phase::Statement, help: "the relations it names, with their schema if known" },
-    Fact { name: "sql.functions", kind: FactKind::Texts, phase: Phase::Statement, help: "the functions it names, as written" },
-    Fact { name: "sql.destructive", kind: FactKind::Bool, phase: Phase::Statement, help: "DROP, TRUNCATE, ALTER … DROP, or UPDATE or DELETE of every row" },
-    Fact { name: "sql.server_io", kind: FactKind::Texts, phase: Phase::Statement, help: "what outside the database it touches: files, programs, large_objects, dblink, …" },
-    Fact { name: "sql.estimated_rows", kind: FactKind::Int, phase: Phase::Statement, help: "how many rows the target's planner expects" },
+    Fact {
+        name: "sql.kind",
+        kind: FactKind::Text,
+        phase: Phase::Statement,
+        help: "what the statement is: select, insert, copy, create_table, …",
+    },
+    Fact {
+        name: "sql.tables",
+        kind: FactKind::Texts,
+        phase: Phase::Statement,
+        help: "the relations it names, with their schema if known",
+    },
+    Fact {
+        name: "sql.functions",
+        kind: FactKind::Texts,
+        phase: Phase::Statement,
+        help: "the functions it names, as written",
+    },
+    Fact {
+        name: "sql.destructive",
+        kind: FactKind::Bool,
+        phase: Phase::Statement,
+        help: "DROP, TRUNCATE, ALTER … DROP, or UPDATE or DELETE of every row",
+    },
+    Fact {
+        name: "sql.server_io",
+        kind: FactKind::Bool,
+        phase: Phase::Statement,
+        help: "it touches the server's files, programs, large objects, dblink or the like",
+    },
 ];
 
 impl Statement {
-    /// The facts of this statement, `sql.estimated_rows` excepted: only the target knows that.
+    /// The facts of this statement.
     #[must_use]
     pub fn facts(&self) -> Facts {
         let mut tables: Vec<Arc<str>> =
@@ -329,7 +353,7 @@ impl Statement {
         let functions = self.functions.iter().map(|function| dotted(function.schema.as_deref(), &function.name));
         facts.set("sql.functions", FactValue::Texts(functions.collect()));
         facts.set("sql.destructive", FactValue::Bool(self.destructive));
-        facts.set("sql.server_io", FactValue::Texts(self.server_io.iter().map(|area| Arc::from(*area)).collect()));
+        facts.set("sql.server_io", FactValue::Bool(!self.server_io.is_empty()));
         facts
     }
 

@@ -381,8 +381,9 @@ impl Inspector {
         let touched = meaning.touched.as_ref()?;
         let denied = |what: &str, hint: &str| {
             let names: Vec<&str> = touched.classes.iter().map(|class| self.view.classes.name(class)).collect();
-            let message = format!("{what} would carry data of class {} past its mask", names.join(", "));
-            Fault::new(Whose::Policy, FaultKind::Denied, message).hint(hint.to_owned())
+            let class = format!("class {}", names.join(", "));
+            let message = format!("{what} would carry data of {class} past its mask");
+            Fault::denied(class, message).hint(hint.to_owned())
         };
         match &statement.detail {
             Detail::Copy(copy) if !copy.inwards => {

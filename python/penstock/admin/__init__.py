@@ -1,0 +1,1 @@
+"""The operators' and reviewers' interface: HTTP over a unix socket, or over loopback."""

@@ -1,0 +1,1 @@
+"""What the trail holds, made readable: replays and the index of sessions."""

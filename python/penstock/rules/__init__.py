@@ -1,0 +1,1 @@
+"""Asking the rules: what would happen, without asking a target."""

@@ -1,0 +1,1 @@
+"""Sessions beyond their connection: the index that outlives them."""

@@ -1,0 +1,1 @@
+"""Targets as people name them on a command line."""
