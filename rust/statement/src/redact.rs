@@ -86,6 +86,10 @@ impl Text {
         names: Option<&dyn Names>,
         looks_sensitive: &dyn Fn(&[u8]) -> Option<&'a str>,
     ) -> String {
+        // The scanner's binding cannot stand a text without a token.
+        if self.statements.is_empty() {
+            return String::new();
+        }
         let Ok(tokens) = pg_query::scan_tokens(&self.sql) else { return unread(self.sql.len()) };
         let rules: Vec<Rule> = self.statements.iter().map(|statement| Rule::of(statement, names)).collect();
         let touches = rules.iter().any(|rule| rule.touches || rule.blind);
@@ -124,7 +128,9 @@ const SHOWN: usize = 64 << 10;
 /// A text that was not understood, as the trail may show it: without its literals and comments, or only by its length.
 #[must_use]
 pub fn redact_unread(text: &[u8]) -> String {
-    let shown = std::str::from_utf8(text).ok().filter(|text| text.len() <= SHOWN);
+    let shown = std::str::from_utf8(text)
+        .ok()
+        .filter(|text| text.len() <= SHOWN && text.contains(|c: char| c.is_ascii_graphic()));
     let tokens = shown.and_then(|text| pg_query::scan_tokens(text).ok());
     let (Some(shown), Some(tokens)) = (shown, tokens) else { return unread(text.len()) };
     replace(shown, &tokens, |token, text| match sort(token, text) {
