@@ -209,10 +209,10 @@ fn a_target_is_reached_however_its_bytes_are_split_and_what_follows_is_left() {
         let mut reached: Option<Reached> = None;
         for piece in bytes.chunks(size) {
             input.extend_from_slice(piece);
-            if reached.is_none() {
-                if let DialStep::Reached(found) = login.advance(&mut input, &mut out).unwrap() {
-                    reached = Some(found);
-                }
+            if reached.is_none()
+                && let DialStep::Reached(found) = login.advance(&mut input, &mut out).unwrap()
+            {
+                reached = Some(found);
             }
         }
         let reached = reached.unwrap();
