@@ -87,14 +87,16 @@ pub(crate) fn worker(
     let serve = move || {
         let tasks = tokio::task::LocalSet::new();
         tasks.block_on(&runtime, async move {
-            loop {
-                tokio::select! {
-                    arrival = arrivals.recv() => match arrival {
-                        Some(arrival) => take_in(arrival),
-                        None => break,
-                    },
-                    _ = stage.wait_for(|stage| *stage == Stage::Stopping) => break,
+            let arrive = async {
+                while let Some(arrival) = arrivals.recv().await {
+                    take_in(arrival);
                 }
+                // Nobody comes any more; those who are here may stay.
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = arrive => {}
+                _ = stage.wait_for(|stage| *stage == Stage::Stopping) => {}
             }
         });
         // Whatever is still open ends here: each session records that when it is dropped.

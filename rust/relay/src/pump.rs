@@ -110,7 +110,8 @@ impl Pump {
             Ok(()) => std::future::poll_fn(|cx| self.poll(cx)).await,
             Err(end) => end,
         };
-        self.close(end).await;
+        // Boxed, so that its size is not part of every session that goes on.
+        Box::pin(self.close(end)).await;
     }
 
     /// Lets the gate have what both sides sent behind their logins.

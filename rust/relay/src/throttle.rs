@@ -112,8 +112,8 @@ mod tests {
     #[test]
     fn failures_beyond_the_free_ones_make_wait_longer_each_time() {
         let (throttle, now) = (Throttle::default(), Instant::now());
-        for _ in 0..ADDRESS.free - 1 {
-            throttle.failed(HERE, "a", now);
+        for number in 1..ADDRESS.free {
+            throttle.failed(HERE, &format!("user {number}"), now);
             assert_eq!(throttle.wait(HERE, "a", now), None);
         }
         throttle.failed(HERE, "a", now);
@@ -131,10 +131,11 @@ mod tests {
     #[test]
     fn success_forgives_and_time_forgets() {
         let (throttle, now) = (Throttle::default(), Instant::now());
-        (0..12).for_each(|_| throttle.failed(HERE, "a", now));
+        (0..=ADDRESS.free).for_each(|_| throttle.failed(HERE, "a", now));
+        assert!(throttle.wait(HERE, "a", now).is_some());
         throttle.succeeded(HERE, "a");
         assert_eq!(throttle.wait(HERE, "a", now), None);
-        (0..12).for_each(|_| throttle.failed(HERE, "a", now));
+        (0..=ADDRESS.free).for_each(|_| throttle.failed(HERE, "a", now));
         let later = now + FORGET;
         throttle.failed(HERE, "a", later);
         assert_eq!(throttle.wait(HERE, "a", later), None);
@@ -149,7 +150,7 @@ mod tests {
         }
         assert!(locked(&throttle.addresses).len() <= MOST && locked(&throttle.users).len() <= MOST);
         let neighbour = Ipv6Addr::new(0x2001, 0xdb8, 0, 10_999, 1, 2, 3, 4);
-        (0..9).for_each(|_| throttle.failed(neighbour.into(), "x", now + Duration::from_secs(11)));
+        (0..ADDRESS.free - 1).for_each(|_| throttle.failed(neighbour.into(), "x", now + Duration::from_secs(11)));
         assert!(throttle.wait(neighbour.into(), "y", now + Duration::from_secs(11)).is_some());
     }
 }

@@ -76,7 +76,7 @@ fn guessing_is_slowed_with_a_clear_error() {
         String::from_utf8_lossy(&rest).into_owned()
     };
     std::thread::scope(|scope| {
-        let all: Vec<_> = (0..12).map(|_| scope.spawn(guess)).collect();
+        let all: Vec<_> = (0..22).map(|_| scope.spawn(guess)).collect();
         let _: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();
     });
     let mut stream = house.connect();

@@ -78,11 +78,11 @@ fn copy_runs_both_ways() {
 fn a_client_may_send_much_before_it_reads() {
     let house = house(|_| {});
     let (mut stream, _) = clear_login(&house, 0);
-    let count = 20_000;
+    let (count, text) = (1_000, "x".repeat(4_000));
     let mut sender = stream.try_clone().unwrap();
     let writer = std::thread::spawn(move || {
         for _ in 0..count {
-            query(&mut sender, "select 'some text to make the request longer than its answer'");
+            query(&mut sender, &format!("select length('{text}')"));
         }
     });
     let mut ready = 0;
@@ -343,4 +343,32 @@ fn under_durability_disk_everything_still_arrives_in_order() {
         query(&mut stream, "select 1");
         messages_to(&mut stream, b'Z');
     }
+}
+
+/// Memory of this process that is in use, in bytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+    status.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+#[test]
+fn an_idle_session_holds_little_memory() {
+    let house = house(|settings| {
+        settings["limits"]["connections"] = 200.into();
+        settings["limits"]["connections_per_identity"] = 200.into();
+    });
+    let session = || {
+        let (mut stream, _) = clear_login(&house, 0);
+        query(&mut stream, "select repeat('x', 100000)");
+        messages_to(&mut stream, b'Z');
+        stream
+    };
+    let _warm: Vec<_> = (0..20).map(|_| session()).collect();
+    let before = resident();
+    let kept: Vec<_> = (0..100).map(|_| session()).collect();
+    std::thread::sleep(Duration::from_millis(200));
+    let each = resident().saturating_sub(before) / kept.len() as u64;
+    println!("{each} bytes for each idle session");
+    // Other tests of this program run beside this one, so that the bound is a loose one.
+    assert!(each < 256 << 10, "{each}");
 }

@@ -27,7 +27,8 @@ pub const CLEAR: &str = "signed.by.issuer";
 pub struct Cluster {
     pub port: u16,
     pub folder: PathBuf,
-    _stop: std::process::ChildStdin,
+    /// Closing its standard input stops the server.
+    _keeper: std::process::Child,
 }
 
 fn run(command: &mut Command) -> String {
@@ -134,9 +135,9 @@ pub fn cluster() -> &'static Cluster {
             line.join(" "),
             folder = folder.display()
         );
-        let mut keeper =
+        let keeper =
             Command::new("sh").arg("-c").arg(script).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let cluster = Cluster { port, folder, _stop: keeper.stdin.take().unwrap() };
+        let cluster = Cluster { port, folder, _keeper: keeper };
         let deadline = Instant::now() + Duration::from_secs(30);
         while cluster.admin("postgres", "select 1").is_err() {
             assert!(Instant::now() < deadline, "PostgreSQL did not start");

@@ -7,7 +7,6 @@
 mod client;
 mod md5;
 mod packet;
-mod refusal;
 mod reply;
 mod startup;
 mod target;
@@ -16,15 +15,17 @@ mod vet;
 #[cfg(test)]
 mod tests;
 
-pub use refusal::refuse;
+use bytes::{Bytes, BytesMut};
+use model::Fault;
 
+use super::refuse::{self, Severity};
 use crate::greeting::{Dial, Dialogue, Entry, Greet, Greeting, Vet};
 use crate::{Descriptor, Survey};
 
 /// This protocol's line in the registry.
 #[must_use]
 pub const fn entry(descriptor: &'static Descriptor, survey: Option<fn() -> Box<dyn Survey>>) -> Entry {
-    Entry { descriptor, greet, dial, survey, vet: Some(vet), refuse, goodbye: b"X\0\0\0\x04" }
+    Entry { descriptor, greet, dial, survey, vet: Some(vet), refuse: refusal, goodbye: b"X\0\0\0\x04" }
 }
 
 /// Begins the login of a client.
@@ -40,4 +41,11 @@ fn dial(dial: Dial) -> Box<dyn Dialogue> {
 /// Begins the look at a credential's powers.
 fn vet() -> Box<dyn Vet> {
     Box::new(vet::Question::default())
+}
+
+/// A fault for a client whose session has not begun: one fatal error.
+fn refusal(fault: &Fault) -> Bytes {
+    let mut output = BytesMut::new();
+    refuse::write_error(&mut output, Severity::Fatal, fault);
+    output.freeze()
 }
