@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
@@ -27,7 +27,7 @@ pub const CLEAR: &str = "signed.by.issuer";
 pub struct Cluster {
     pub port: u16,
     pub folder: PathBuf,
-    _stop: std::process::ChildStdin,
+    _keeper: Child,
 }
 
 fn run(command: &mut Command) -> String {
@@ -134,9 +134,9 @@ pub fn cluster() -> &'static Cluster {
             line.join(" "),
             folder = folder.display()
         );
-        let mut keeper =
+        let keeper =
             Command::new("sh").arg("-c").arg(script).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let cluster = Cluster { port, folder, _stop: keeper.stdin.take().unwrap() };
+        let cluster = Cluster { port, folder, _keeper: keeper };
         let deadline = Instant::now() + Duration::from_secs(30);
         while cluster.admin("postgres", "select 1").is_err() {
             assert!(Instant::now() < deadline, "PostgreSQL did not start");

@@ -122,7 +122,7 @@ impl<'n> Tracer<'n> {
         let mut columns = Vec::with_capacity(targets.len());
         for target in targets {
             let Some(NodeEnum::ResTarget(target)) = &target.node else { return None };
-            let Some(value) = target.val.as_deref() else { return None };
+            let value = target.val.as_deref()?;
             match star(value) {
                 Some(qualifiers) => columns.extend(scope.star(qualifiers.last().map(String::as_str))?),
                 None => columns.push((self.label(target, value), self.expression(value, scope))),
@@ -321,7 +321,7 @@ impl<'n> Tracer<'n> {
             sources = joined;
         }
         let mut scope = Scope { sources, outer: None };
-        let columns = if returning.exprs.iter().any(|expression| is_star(expression)) {
+        if returning.exprs.iter().any(is_star) {
             self.targets(&returning.exprs, &scope)
         } else {
             // The row before and the row after have names of their own.
@@ -333,8 +333,7 @@ impl<'n> Tracer<'n> {
                 scope.sources.push(Source { alias: name, ..target.clone() });
             }
             self.targets(&returning.exprs, &scope)
-        };
-        columns
+        }
     }
 }
 
