@@ -38,7 +38,7 @@ def list_(
         return 0
     rows = (
         (
-            each["id"],
+            each["session"],
             each["identity"],
             f"{each['target']}/{each['database']}",
             moment(each["opened"]),

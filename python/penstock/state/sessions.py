@@ -39,8 +39,8 @@ class SessionRow:
 
     def as_json(self) -> dict[str, Any]:
         """The row as the admin interface shows it."""
-        shown = {name: getattr(self, name) for name in self.__slots__}
-        return {**shown, "groups": list(self.groups)}
+        shown = {name: getattr(self, name) for name in self.__slots__ if name != "id"}
+        return {"session": self.id, **shown, "groups": list(self.groups)}
 
 
 class SessionIndex:

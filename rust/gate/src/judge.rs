@@ -93,7 +93,9 @@ impl Session {
         let mut held = None;
         for (statement, leave) in request.statements.iter().zip(leaves) {
             if let (Some(fault), false) = (&statement.fault, self.admission.observe()) {
-                return Judgement::Refuse(fault.clone().reference(reference));
+                // A text with a mistake in it gets the answer the target itself would give.
+                let known = fault.position.is_some();
+                return Judgement::Refuse(if known { fault.clone() } else { fault.clone().reference(reference) });
             }
             match leave {
                 Leave::Permit(_) => {}

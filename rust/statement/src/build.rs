@@ -45,7 +45,7 @@ fn raw(sql: &str, stmt: &pb::RawStmt) -> Result<Statement, Unreadable> {
     let slice = sql.get(start..end).ok_or_else(unknown)?;
     let blank = slice.len() - slice.trim_start().len();
     let end = start + slice.trim_end().len().max(blank);
-    let mut statement = sized(root, slice.len());
+    let mut statement = statement(root);
     place(&mut statement, start + blank, end);
     Ok(statement)
 }
@@ -61,10 +61,6 @@ fn place(statement: &mut Statement, start: usize, end: usize) {
 
 /// One statement.
 pub(crate) fn statement(root: &NodeEnum) -> Statement {
-    sized(root, 0)
-}
-
-fn sized(root: &NodeEnum, bytes: usize) -> Statement {
     let Class { kind, rights, access, destructive, server_io, hidden_sql, transaction, detail, secrets } =
         kinds::classify(root);
     let mut collector = Collector::new(access);
@@ -81,10 +77,15 @@ fn sized(root: &NodeEnum, bytes: usize) -> Statement {
         writes: false,
         transaction,
         detail,
+        settings: collector.settings,
         parameters: collector.parameters,
         secrets: secrets || collector.secrets,
-        lineage: lineage::build(root, bytes),
+        lineage: lineage::build(root),
     };
+    // Definitions only keep their queries; these run them.
+    if collector.queries && matches!(kind, "create_table_as" | "create_materialized_view" | "call" | "copy") {
+        statement.rights |= Rights::READ;
+    }
     if collector.unmodelled {
         statement.kind = "other";
         statement.rights |= Rights::NEVER;

@@ -19,6 +19,9 @@ pub(crate) struct Collector {
     pub secrets: bool,
     pub parameters: u16,
     pub unmodelled: bool,
+    pub settings: Vec<(Box<str>, Option<Box<str>>)>,
+    /// It contains a query.
+    pub queries: bool,
     access: Access,
     /// Names of common table expressions visible here, innermost last.
     ctes: Vec<Box<str>>,
@@ -40,6 +43,8 @@ impl Collector {
             secrets: false,
             parameters: 0,
             unmodelled: false,
+            settings: Vec::new(),
+            queries: false,
             access,
             ctes: Vec::new(),
         }
@@ -97,7 +102,7 @@ impl Collector {
     /// What a node says of itself.
     fn note(&mut self, node: NodeRef<'_>) {
         match node {
-            NodeRef::FuncCall(call) => self.function(&strings(&call.funcname)),
+            NodeRef::FuncCall(call) => self.call(call),
             NodeRef::RangeTableSample(sample) => self.function(&strings(&sample.method)),
             NodeRef::CreateTrigStmt(stmt) => self.function(&strings(&stmt.funcname)),
             NodeRef::CreateEventTrigStmt(stmt) => self.function(&strings(&stmt.funcname)),
@@ -120,6 +125,19 @@ impl Collector {
             NodeRef::DoStmt(_) => self.hidden_sql = true,
             _ => {}
         }
+    }
+
+    /// A call. `set_config` with a constant name is SET in another form, and is judged as such.
+    fn call(&mut self, call: &pb::FuncCall) {
+        let name = strings(&call.funcname);
+        if matches!(name.as_slice(), ["set_config"] | ["pg_catalog", "set_config"])
+            && let [setting, value, _] = call.args.as_slice()
+            && let Some(setting) = kinds::constant(setting)
+        {
+            self.settings.push((setting, kinds::constant(value)));
+            return;
+        }
+        self.function(&name);
     }
 
     /// `(x).name` runs a function of that name if the value has no field of that name, so both are possible.
@@ -223,6 +241,7 @@ impl Collector {
     }
 
     fn select(&mut self, select: &pb::SelectStmt) {
+        self.queries = true;
         self.scoped(select.with_clause.as_ref(), |this| {
             if let Some(into) = select.into_clause.as_deref() {
                 this.rights |= Rights::DDL;

@@ -1,284 +1,248 @@
-//! Redaction: the text as the trail and reviewers may see it.
-//!
-//! A literal stays only if it looks harmless and, in a statement that touches protected relations, if it stands among
-//! columns that are all known and unprotected. Everything else becomes a typed placeholder.
+//! Texts as people may see them: literals that match a class, or meet a class's column, become placeholders.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use pg_query::protobuf::{self as pb, Token};
-use pg_query::{Node, NodeEnum, NodeRef};
+use pg_query::protobuf::{ScanToken, Token};
 
-use crate::kinds::strings;
 use crate::lineage::Names;
-use crate::statement::{Detail, RelationRef, Statement, Text};
-use crate::tree;
+use crate::statement::{Detail, Statement, Text};
 
-/// An unreadable text is shown up to this length, in bytes.
-const UNREAD: usize = 1024;
+/// What a token is to a redaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Text,
+    Number,
+    Bits,
+    Comment,
+    /// A quoted identifier.
+    Quoted,
+    Other,
+}
 
-/// Names of columns in the relations a statement touches.
-struct Columns {
-    protected: HashSet<String>,
-    known: HashSet<String>,
-    /// By relation, in order, for INSERT without a column list.
-    ordered: HashMap<String, Vec<String>>,
+fn sort(token: &ScanToken, text: &str) -> Sort {
+    match Token::try_from(token.token) {
+        Ok(Token::Sconst | Token::Usconst) => Sort::Text,
+        Ok(Token::Iconst | Token::Fconst) => Sort::Number,
+        Ok(Token::Bconst | Token::Xconst) => Sort::Bits,
+        Ok(Token::SqlComment | Token::CComment) => Sort::Comment,
+        Ok(Token::Ident | Token::Uident) if text.contains('"') => Sort::Quoted,
+        _ => Sort::Other,
+    }
+}
+
+impl Sort {
+    fn placeholder(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Number => "number",
+            Self::Bits => "bits",
+            Self::Comment | Self::Quoted | Self::Other => "name",
+        }
+    }
+}
+
+/// What is known about the literals of one statement.
+struct Rule {
+    start: usize,
+    end: usize,
+    /// It touches a protected relation: literals are replaced unless they are known to stand elsewhere.
     touches: bool,
+    /// Its strings are passwords or connection strings.
+    secrets: bool,
+    /// Its literals go where this text does not say.
+    blind: bool,
+    free: HashSet<u32, ahash::RandomState>,
 }
 
-impl Columns {
-    fn of(relations: &[RelationRef], names: Option<&dyn Names>) -> Self {
-        let mut columns =
-            Self { protected: HashSet::new(), known: HashSet::new(), ordered: HashMap::new(), touches: false };
-        for relation in relations {
-            let Some(found) = names.and_then(|names| names.relation(relation.schema.as_deref(), &relation.name)) else {
-                continue;
-            };
-            columns.touches |= found.protected;
-            let order = found.columns.iter().map(|column| column.name.to_owned()).collect();
-            columns.ordered.insert(relation.name.to_string(), order);
-            for column in found.columns {
-                if column.protected {
-                    columns.protected.insert(column.name.to_owned());
-                }
-                columns.known.insert(column.name.to_owned());
-            }
-        }
-        columns
-    }
-
-    fn harmless(&self, name: &str) -> bool {
-        self.known.contains(name) && !self.protected.contains(name)
-    }
-}
-
-/// Which literals (by their offset) and parameters (by their number) stand among unprotected columns only.
-#[derive(Default)]
-struct Harmless {
-    literals: HashSet<i32>,
-    parameters: HashSet<i32>,
-}
-
-struct Walk<'c> {
-    columns: &'c Columns,
-    found: Harmless,
-}
-
-impl Walk<'_> {
-    fn visit(&mut self, node: NodeRef<'_>, harmless: bool) {
-        match node {
-            NodeRef::AConst(constant) if harmless => drop(self.found.literals.insert(constant.location)),
-            NodeRef::ParamRef(parameter) if harmless => drop(self.found.parameters.insert(parameter.number)),
-            NodeRef::SelectStmt(select) => self.select(select),
-            NodeRef::InsertStmt(insert) => self.insert(insert),
-            NodeRef::UpdateStmt(update) => self.update(update),
-            NodeRef::AExpr(_) | NodeRef::FuncCall(_) | NodeRef::CaseExpr(_) | NodeRef::SubLink(_) => {
-                let harmless = harmless || self.among_harmless(node);
-                self.children(node, harmless);
-            }
-            _ => self.children(node, harmless),
+impl Rule {
+    fn of(statement: &Statement, names: Option<&dyn Names>) -> Self {
+        let findings = names.map(|names| statement.findings(names));
+        let blind = names.is_some() && matches!(statement.detail, Detail::Execute { .. });
+        let touches = findings.as_ref().is_some_and(|findings| !findings.exposure.touches.is_empty());
+        Self {
+            start: statement.span.start,
+            end: statement.span.end,
+            touches,
+            secrets: statement.secrets,
+            blind,
+            free: findings.map(|findings| findings.free).unwrap_or_default(),
         }
     }
 
-    fn children(&mut self, node: NodeRef<'_>, harmless: bool) {
-        tree::children(node, &mut |child| self.visit(child, harmless));
-    }
-
-    fn node(&mut self, node: Option<&Node>, harmless: bool) {
-        if let Some(node) = node.and_then(|node| node.node.as_ref()) {
-            self.visit(node.to_ref(), harmless);
-        }
-    }
-
-    /// A sub-query starts from nothing known; how many rows are wanted is nobody's secret.
-    fn select(&mut self, select: &pb::SelectStmt) {
-        self.children(NodeRef::SelectStmt(select), false);
-        self.node(select.limit_count.as_deref(), true);
-        self.node(select.limit_offset.as_deref(), true);
-    }
-
-    fn insert(&mut self, insert: &pb::InsertStmt) {
-        self.children(NodeRef::InsertStmt(insert), false);
-        let table = insert.relation.as_ref().map_or("", |relation| relation.relname.as_str());
-        let named: Vec<String> = insert.cols.iter().filter_map(target_name).collect();
-        let order = if named.is_empty() { self.columns.ordered.get(table).cloned().unwrap_or_default() } else { named };
-        let Some(NodeEnum::SelectStmt(values)) = insert.select_stmt.as_deref().and_then(|node| node.node.as_ref())
-        else {
-            return;
-        };
-        for list in &values.values_lists {
-            let Some(NodeEnum::List(list)) = &list.node else { continue };
-            for (item, column) in list.items.iter().zip(&order) {
-                if self.columns.harmless(column) {
-                    self.node(Some(item), true);
-                }
-            }
-        }
-    }
-
-    fn update(&mut self, update: &pb::UpdateStmt) {
-        self.children(NodeRef::UpdateStmt(update), false);
-        for target in &update.target_list {
-            if let Some(NodeEnum::ResTarget(target)) = &target.node
-                && self.columns.harmless(&target.name)
-                && !has_subquery(target.val.as_deref())
-            {
-                self.node(target.val.as_deref(), true);
-            }
-        }
-    }
-
-    /// Whether a node mentions columns, all of them known and unprotected, and no sub-query.
-    fn among_harmless(&self, node: NodeRef<'_>) -> bool {
-        let mut names = Vec::new();
-        let plain = gather(node, &mut names);
-        plain && !names.is_empty() && names.iter().all(|name| self.columns.harmless(name))
-    }
-}
-
-/// Collects the names of all columns below a node; false if there is a sub-query or a `*`.
-fn gather(node: NodeRef<'_>, names: &mut Vec<String>) -> bool {
-    match node {
-        NodeRef::SelectStmt(_) => false,
-        NodeRef::ColumnRef(column) => {
-            let parts = strings(&column.fields);
-            names.extend(parts.last().map(|name| (*name).to_owned()));
-            parts.len() == column.fields.len()
-        }
-        _ => {
-            let mut plain = true;
-            tree::children(node, &mut |child| plain &= gather(child, names));
-            plain
-        }
-    }
-}
-
-fn has_subquery(node: Option<&Node>) -> bool {
-    let Some(node) = node.and_then(|node| node.node.as_ref()) else { return false };
-    !gather(node.to_ref(), &mut Vec::new())
-}
-
-fn target_name(node: &Node) -> Option<String> {
-    match &node.node {
-        Some(NodeEnum::ResTarget(target)) => Some(target.name.clone()),
-        _ => None,
-    }
-}
-
-impl Statement {
-    fn harmless(&self, names: Option<&dyn Names>) -> (bool, Harmless) {
-        let columns = Columns::of(&self.relations, names);
-        let mut walk = Walk { columns: &columns, found: Harmless::default() };
-        if let (true, Some(root)) = (columns.touches, self.lineage.root()) {
-            walk.visit(root.to_ref(), false);
-        }
-        (columns.touches, walk.found)
-    }
-
-    /// For each parameter in order, whether it stands against a protected column, or cannot be shown not to.
-    #[must_use]
-    pub fn parameters_protected(&self, names: &dyn Names) -> Vec<bool> {
-        let inner = match &self.detail {
-            Detail::Prepare { inner, .. } | Detail::DeclareCursor { inner, .. } | Detail::Explain { inner, .. } => {
-                inner
-            }
-            _ => self,
-        };
-        let (touches, harmless) = inner.harmless(Some(names));
-        (1..=i32::from(self.parameters)).map(|number| touches && !harmless.parameters.contains(&number)).collect()
+    /// Whether a literal stands where nothing protected does. The place of a negative number is that of its sign.
+    fn is_free(&self, start: usize, sign: Option<usize>) -> bool {
+        let free = |place: usize| u32::try_from(place).is_ok_and(|place| self.free.contains(&place));
+        !self.blind && (!self.touches || free(start) || sign.is_some_and(free))
     }
 }
 
 impl Text {
-    /// The text with every literal that `looks_sensitive` names, or that stands against a protected column, replaced by a
-    /// placeholder such as `<us_ssn>`, `<text>` or `<number>`. Where protected relations are touched, comments go as well.
+    /// The text as the trail and reviewers may see it. A literal becomes `<name>` if `looks_sensitive` names what its
+    /// content is, and `<text>`, `<number>` or `<bits>` if it meets, or may meet, a column that `names` protects.
+    /// Comments go where the text touches a protected relation; passwords go always.
     #[must_use]
     pub fn redacted<'a>(
         &self,
         names: Option<&dyn Names>,
         looks_sensitive: &dyn Fn(&[u8]) -> Option<&'a str>,
     ) -> String {
-        let Ok(tokens) = pg_query::scan_tokens(&self.sql) else { return redact_unread(self.sql.as_bytes()) };
-        let (mut touches, mut secrets) = (false, false);
-        let mut harmless = HashSet::new();
-        for statement in &self.statements {
-            let inner = match &statement.detail {
-                Detail::Prepare { inner, .. } | Detail::DeclareCursor { inner, .. } | Detail::Explain { inner, .. } => {
-                    inner
-                }
-                _ => statement,
-            };
-            let (touched, found) = inner.harmless(names);
-            touches |= touched;
-            secrets |= statement.secrets;
-            harmless.extend(found.literals);
+        // The scanner's binding cannot stand a text without a token.
+        if self.statements.is_empty() {
+            return String::new();
         }
-        let mut out = String::with_capacity(self.sql.len());
-        let mut copied = 0;
-        for token in &tokens {
-            let (Ok(start), Ok(end)) = (usize::try_from(token.start), usize::try_from(token.end)) else { continue };
-            let (Some(before), Some(literal)) = (self.sql.get(copied..start), self.sql.get(start..end)) else {
-                continue;
-            };
-            let kept = touches && !harmless.contains(&token.start);
-            let placeholder = match kind(token.token) {
-                Literal::None => None,
-                Literal::Comment if touches || looks_sensitive(literal.as_bytes()).is_some() => Some(String::new()),
-                Literal::Comment => None,
-                Literal::Text if secrets => Some("<secret>".to_owned()),
-                Literal::Text | Literal::Number => match looks_sensitive(literal.as_bytes()) {
-                    Some(name) => Some(format!("<{name}>")),
-                    None if kept && kind(token.token) == Literal::Text => Some("<text>".to_owned()),
-                    None if kept => Some("<number>".to_owned()),
-                    None => None,
-                },
-            };
-            if let Some(placeholder) = placeholder {
-                out.push_str(before);
-                out.push_str(&placeholder);
-                copied = end;
+        let Ok(tokens) = pg_query::scan_tokens(&self.sql) else { return unread(self.sql.len()) };
+        let rules: Vec<Rule> = self.statements.iter().map(|statement| Rule::of(statement, names)).collect();
+        let touches = rules.iter().any(|rule| rule.touches || rule.blind);
+        let mut rule = rules.iter().peekable();
+        let mut sign = None;
+        replace(&self.sql, &tokens, |token, text| {
+            let (start, sort) = (usize::try_from(token.start).unwrap_or_default(), sort(token, text));
+            while rule.next_if(|rule| rule.end <= start).is_some() {}
+            let here = rule.peek().filter(|rule| rule.start <= start);
+            let signed = sign.take();
+            if text == "-" || text == "+" {
+                sign = Some(start);
             }
-        }
-        out.push_str(self.sql.get(copied..).unwrap_or_default());
-        out
+            let named = || looks_sensitive(&content(text)).map(|name| format!("<{name}>"));
+            match sort {
+                Sort::Other => None,
+                Sort::Comment => (touches || named().is_some()).then(|| " ".to_owned()),
+                Sort::Quoted => named().map(|name| format!("\"{name}\"")),
+                Sort::Text if here.is_some_and(|rule| rule.secrets) => Some("<secret>".to_owned()),
+                Sort::Text | Sort::Number | Sort::Bits => named().or_else(|| {
+                    let free = here.is_none_or(|rule| rule.is_free(start, signed));
+                    (!free).then(|| format!("<{}>", sort.placeholder()))
+                }),
+            }
+        })
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Literal {
-    None,
-    Text,
-    Number,
-    Comment,
+fn unread(length: usize) -> String {
+    format!("<unreadable text of {length} bytes>")
 }
 
-fn kind(token: i32) -> Literal {
-    match Token::try_from(token) {
-        Ok(Token::Sconst | Token::Usconst | Token::Bconst | Token::Xconst) => Literal::Text,
-        Ok(Token::Iconst | Token::Fconst) => Literal::Number,
-        Ok(Token::SqlComment | Token::CComment) => Literal::Comment,
-        _ => Literal::None,
-    }
-}
+/// Texts beyond this are not shown at all when they could not be understood.
+const SHOWN: usize = 64 << 10;
 
-/// What of a text that no grammar accepts may be shown: its words. Quoted parts and digits go, for nobody can tell what
-/// they are; it is cut after a kilobyte.
+/// A text that was not understood, as the trail may show it: without its literals and comments, or only by its length.
 #[must_use]
 pub fn redact_unread(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&text[..text.len().min(UNREAD)]);
-    let mut out = String::with_capacity(text.len());
-    let mut quoted = false;
-    for character in text.chars() {
-        match character {
-            '\'' => {
-                quoted = !quoted;
-                out.push_str(if quoted { "'…" } else { "'" });
+    let shown = std::str::from_utf8(text)
+        .ok()
+        .filter(|text| text.len() <= SHOWN && text.contains(|c: char| c.is_ascii_graphic()));
+    let tokens = shown.and_then(|text| pg_query::scan_tokens(text).ok());
+    let (Some(shown), Some(tokens)) = (shown, tokens) else { return unread(text.len()) };
+    replace(shown, &tokens, |token, text| match sort(token, text) {
+        Sort::Other => None,
+        Sort::Comment => Some(" ".to_owned()),
+        literal => Some(format!("<{}>", literal.placeholder())),
+    })
+}
+
+/// The text with those tokens replaced for which `new` says by what.
+fn replace(sql: &str, tokens: &[ScanToken], mut new: impl FnMut(&ScanToken, &str) -> Option<String>) -> String {
+    let mut shown = String::with_capacity(sql.len());
+    let mut done = 0;
+    for token in tokens {
+        let range = usize::try_from(token.start).ok().zip(usize::try_from(token.end).ok());
+        let Some((start, end)) = range.filter(|(start, _)| *start >= done) else { continue };
+        let (Some(before), Some(text)) = (sql.get(done..start), sql.get(start..end)) else { return unread(sql.len()) };
+        shown.push_str(before);
+        match new(token, text) {
+            Some(text) => shown.push_str(&text),
+            None => shown.push_str(text),
+        }
+        done = end;
+    }
+    shown.push_str(sql.get(done..).unwrap_or_default());
+    shown
+}
+
+/// What a literal says, without its quotes; escapes are undone as far as detectors need it.
+fn content(token: &str) -> Vec<u8> {
+    if let Some(rest) = token.strip_prefix('$') {
+        let tag = rest.find('$').map_or(0, |end| end + 2);
+        let body = token.len().checked_sub(tag).and_then(|end| token.get(tag..end));
+        return body.unwrap_or(token).as_bytes().to_vec();
+    }
+    let Some(open) = token.find(['\'', '"']) else { return token.as_bytes().to_vec() };
+    let quote = token.as_bytes().get(open).copied().unwrap_or(b'\'');
+    let prefix = token.get(..open).unwrap_or_default().to_ascii_lowercase();
+    let body = token.get(open + 1..).unwrap_or_default();
+    let body = body.strip_suffix(char::from(quote)).unwrap_or(body).as_bytes();
+    let doubled = collapse(body, quote);
+    match prefix.as_str() {
+        "e" => unescape(&doubled, |rest| backslash(rest)),
+        "u&" => unescape(&doubled, |rest| unicode(rest)),
+        "x" => hexadecimal(&doubled),
+        _ => doubled,
+    }
+}
+
+fn collapse(body: &[u8], quote: u8) -> Vec<u8> {
+    let mut content = Vec::with_capacity(body.len());
+    let mut bytes = body.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        if byte == quote {
+            bytes.next_if_eq(&quote);
+        }
+        content.push(byte);
+    }
+    content
+}
+
+/// Replaces each backslash sequence by what `escape` makes of what follows the backslash, and how long that was.
+fn unescape(body: &[u8], escape: impl Fn(&[u8]) -> Option<(Vec<u8>, usize)>) -> Vec<u8> {
+    let mut content = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match escape(after).filter(|_| *byte == b'\\') {
+            Some((meant, length)) => {
+                content.extend(meant);
+                rest = after.get(length..).unwrap_or_default();
             }
-            _ if quoted => {}
-            digit if digit.is_numeric() => out.push('#'),
-            control if control.is_control() => out.push(' '),
-            '$' => out.push('¤'),
-            other => out.push(other),
+            None => content.push(*byte),
         }
     }
-    out
+    content
+}
+
+fn code(digits: &[u8], radix: u32) -> Option<Vec<u8>> {
+    let number = u32::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()?;
+    Some(char::from_u32(number)?.to_string().into_bytes())
+}
+
+fn backslash(rest: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let first = *rest.first()?;
+    let run = |from: usize, most: usize, fits: fn(&u8) -> bool| {
+        rest.get(from..).unwrap_or_default().iter().take(most).take_while(|byte| fits(byte)).count()
+    };
+    let coded = |from: usize, length: usize, radix: u32| {
+        let digits = rest.get(from..from + length).filter(|digits| !digits.is_empty())?;
+        Some((code(digits, radix)?, from + length))
+    };
+    match first {
+        b'x' => coded(1, run(1, 2, u8::is_ascii_hexdigit), 16),
+        b'u' => coded(1, run(1, 4, u8::is_ascii_hexdigit), 16),
+        b'U' => coded(1, run(1, 8, u8::is_ascii_hexdigit), 16),
+        b'0'..=b'7' => coded(0, run(0, 3, |byte| (b'0'..=b'7').contains(byte)), 8),
+        b'n' => Some((vec![b'\n'], 1)),
+        b't' => Some((vec![b'\t'], 1)),
+        other => Some((vec![other], 1)),
+    }
+}
+
+fn unicode(rest: &[u8]) -> Option<(Vec<u8>, usize)> {
+    match rest.first()? {
+        b'\\' => Some((vec![b'\\'], 1)),
+        b'+' => Some((code(rest.get(1..7)?, 16)?, 7)),
+        _ => Some((code(rest.get(..4)?, 16)?, 4)),
+    }
+}
+
+fn hexadecimal(digits: &[u8]) -> Vec<u8> {
+    let byte = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    digits.chunks(2).map(byte).collect::<Option<Vec<u8>>>().unwrap_or_else(|| digits.to_vec())
 }

@@ -45,7 +45,13 @@ async def test_the_socket_is_the_gateways_users_alone(running: Running) -> None:
 async def test_health_and_figures_need_no_token(running: Running) -> None:
     assert (await running.call("GET", "/healthz")).json() == {"status": "ok", "wrong": {}, "notes": {}}
     metrics = await running.call("GET", "/metrics")
-    assert metrics.text == "penstock_sessions_open 0\n"
+    lines = [line for line in metrics.text.splitlines() if not line.startswith("#")]
+    assert lines == [
+        "penstock_sessions_open 0",
+        "penstock_holds_waiting 0",
+        "penstock_state_reachable 1",
+        "penstock_manifest_refused 0",
+    ]
     assert metrics.headers["content-type"].startswith("text/plain")
 
 

@@ -72,7 +72,7 @@ async def test_sessions_reach_the_index_in_order(running: Running) -> None:
 
     await eventually(complete)
     live = await listed("live=1")
-    assert [each["id"] for each in live] == [session_id(20)]
+    assert [each["session"] for each in live] == [session_id(20)]
     assert {each["reason"] for each in await listed("limit=100") if each["closed"]} == {"client"}
 
 

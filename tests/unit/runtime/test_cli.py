@@ -95,7 +95,7 @@ async def test_sessions_and_replay(running: Running, penstock: Run) -> None:
 
     await eventually(indexed)
     code, out, _ = await penstock("sessions", "list", "--json")
-    assert [each["id"] for each in json.loads(out)["sessions"]] == [session_id(1)]
+    assert [each["session"] for each in json.loads(out)["sessions"]] == [session_id(1)]
     code, out, _ = await penstock("sessions", "show", session_id(2))
     assert "identity     job\n" in out
     code, out, _ = await penstock("sessions", "kill", session_id(1), "--reason", "loops")

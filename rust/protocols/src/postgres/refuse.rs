@@ -69,6 +69,10 @@ pub fn write_error(out: &mut BytesMut, severity: Severity, fault: &Fault) {
     if let Some(hint) = &fault.hint {
         fields.push((b'H', hint.as_bytes()));
     }
+    let position = fault.position.map(|position| position.to_string());
+    if let Some(position) = &position {
+        fields.push((b'P', position.as_bytes()));
+    }
     message::write_report(out, b'E', &fields);
 }
 

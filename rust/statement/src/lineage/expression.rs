@@ -1,80 +1,170 @@
-//! Expressions: what a value worked out from columns can carry.
+//! Flattening expressions to what their values can carry.
 
+use pg_query::protobuf as pb;
 use pg_query::{Node, NodeEnum, NodeRef};
 
-use super::query::Tracer;
-use super::scope::{Scope, Trace};
+use super::build::Builder;
+use super::ir::{Context, Form, Leaf, Name, Path, Target};
+use crate::functions;
 use crate::kinds::strings;
 use crate::tree;
 
-impl Tracer<'_> {
-    /// What an expression's value can carry.
-    pub fn expression(&mut self, node: &Node, scope: &Scope<'_>) -> Trace {
-        match &node.node {
-            Some(NodeEnum::ColumnRef(column)) if !has_star(&column.fields) => scope.reference(&strings(&column.fields)),
-            _ => Trace::of(self.any(node, scope)),
+fn path(fields: &[Node]) -> Path {
+    strings(fields).into_iter().map(Name::from).collect()
+}
+
+pub(super) fn node(node: &Option<Box<Node>>) -> Option<&NodeEnum> {
+    node.as_deref()?.node.as_ref()
+}
+
+fn ends_in_star(fields: &[Node]) -> bool {
+    matches!(fields.last(), Some(Node { node: Some(NodeEnum::AStar(_)) }))
+}
+
+impl Builder {
+    /// The context of one whole expression.
+    pub(super) fn context(&mut self, expression: NodeRef<'_>) -> Context {
+        let mut context = Context::default();
+        self.gather(expression, &mut context);
+        context
+    }
+
+    /// The contexts of a condition: AND, OR and NOT separate what meets what.
+    pub(super) fn condition(&mut self, condition: &Option<Box<Node>>, into: &mut Vec<Context>) {
+        if let Some(condition) = node(condition) {
+            self.predicate(condition, into);
         }
     }
 
-    /// Whether anything protected goes into a node.
-    pub fn any(&mut self, node: &Node, scope: &Scope<'_>) -> bool {
-        node.node.as_ref().is_some_and(|node| self.within(node.to_ref(), scope))
-    }
-
-    fn within(&mut self, node: NodeRef<'_>, scope: &Scope<'_>) -> bool {
-        match node {
-            NodeRef::ColumnRef(column) if has_star(&column.fields) => {
-                let named = strings(&column.fields);
-                match scope.star(named.last().copied()) {
-                    Some(columns) => columns.iter().any(|(_, trace)| trace.protected),
-                    None => scope.protects(),
+    fn predicate(&mut self, condition: &NodeEnum, into: &mut Vec<Context>) {
+        match condition {
+            NodeEnum::BoolExpr(expression) => {
+                for arg in expression.args.iter().filter_map(|arg| arg.node.as_ref()) {
+                    self.predicate(arg, into);
                 }
             }
-            NodeRef::ColumnRef(column) => scope.reference(&strings(&column.fields)).protected,
-            // How many values there are is nothing of any of them.
-            NodeRef::FuncCall(call) if is_count(&strings(&call.funcname)) && call.over.is_none() => {
-                call.agg_filter.as_deref().is_some_and(|filter| self.any(filter, scope))
+            other => into.push(self.context(other.to_ref())),
+        }
+    }
+
+    /// One context for each node of a list.
+    pub(super) fn each(&mut self, nodes: &[Node], into: &mut Vec<Context>) {
+        for node in nodes.iter().filter_map(|node| node.node.as_ref()) {
+            into.push(self.context(node.to_ref()));
+        }
+    }
+
+    pub(super) fn gather(&mut self, expression: NodeRef<'_>, context: &mut Context) {
+        match expression {
+            NodeRef::ColumnRef(column) => context.leaves.push(if ends_in_star(&column.fields) {
+                Leaf::Row(path(&column.fields))
+            } else {
+                Leaf::Column(path(&column.fields))
+            }),
+            NodeRef::AConst(constant) => context.literals.extend(u32::try_from(constant.location).ok()),
+            NodeRef::ParamRef(parameter) => context.parameters.extend(u16::try_from(parameter.number).ok()),
+            NodeRef::SubLink(link) => self.link(link, context),
+            NodeRef::SelectStmt(select) => {
+                let query = self.select(select);
+                context.leaves.push(Leaf::Query(Box::new(query)));
             }
-            NodeRef::SelectStmt(select) => self.subquery(select, scope),
+            NodeRef::FuncCall(call) => self.call(call, context),
+            // Whether a column is null shows nothing of a value; whether an expression is may show all of it.
+            NodeRef::NullTest(test) if matches!(node(&test.arg), Some(NodeEnum::ColumnRef(_))) => {}
+            // How rows were grouped, not by what.
+            NodeRef::GroupingFunc(_) => {}
+            NodeRef::TypeName(_) => {
+                let mut free = Context::default();
+                tree::children(expression, &mut |child| self.gather(child, &mut free));
+                self.loose.push(free);
+            }
             _ => {
-                let mut found = false;
-                let modelled = tree::children(node, &mut |child| found = found || self.within(child, scope));
-                found || !modelled
+                // What only the server's analysis makes cannot stand here; if it does, nothing is known of it.
+                if !tree::children(expression, &mut |child| self.gather(child, context)) {
+                    context.leaves.push(Leaf::Function);
+                }
             }
         }
     }
 
-    /// A sub-query in an expression: its outputs, and whatever decides which rows there are.
-    fn subquery(&mut self, select: &pg_query::protobuf::SelectStmt, scope: &Scope<'_>) -> bool {
-        match self.select(select, Some(scope)) {
-            Some(columns) if columns.iter().all(|(_, trace)| !trace.protected) => self.conditions(select, scope),
-            _ => true,
+    fn link(&mut self, link: &pb::SubLink, context: &mut Context) {
+        if let Some(test) = node(&link.testexpr) {
+            self.gather(test.to_ref(), context);
+        }
+        let Some(NodeEnum::SelectStmt(select)) = node(&link.subselect) else {
+            context.leaves.push(Leaf::Function);
+            return;
+        };
+        let query = Box::new(self.select(select));
+        let exists = link.sub_link_type == pb::SubLinkType::ExistsSublink as i32;
+        context.leaves.push(if exists { Leaf::Exists(query) } else { Leaf::Query(query) });
+    }
+
+    fn call(&mut self, call: &pb::FuncCall, context: &mut Context) {
+        let parts = strings(&call.funcname);
+        let (name, schema) = match parts.as_slice() {
+            [.., schema, name] => (*name, Some(*schema)),
+            [name] => (*name, None),
+            [] => ("", Some("")),
+        };
+        if !functions::is_reviewed(schema, name) && !functions::is_writing(schema, name) {
+            context.leaves.push(Leaf::Function);
+        }
+        let counts = name == "count" && matches!(schema, None | Some("pg_catalog"));
+        if !counts {
+            tree::children(NodeRef::FuncCall(call), &mut |child| self.gather(child, context));
+            return;
+        }
+        // How many there are is not what they are. Which ones are counted, by FILTER or OVER, may well be.
+        let mut counted = Context::default();
+        for arg in call.args.iter().chain(&call.agg_order).filter_map(|arg| arg.node.as_ref()) {
+            self.gather(arg.to_ref(), &mut counted);
+        }
+        self.loose.push(counted);
+        if let Some(filter) = node(&call.agg_filter) {
+            self.gather(filter.to_ref(), context);
+        }
+        if let Some(window) = call.over.as_deref() {
+            self.gather(NodeRef::WindowDef(window), context);
         }
     }
 
-    /// Whether the conditions of a sub-query look at anything protected: then its value tells of it.
-    fn conditions(&mut self, select: &pg_query::protobuf::SelectStmt, scope: &Scope<'_>) -> bool {
-        let mut conditions: Vec<&Node> = Vec::new();
-        conditions.extend(select.where_clause.as_deref());
-        conditions.extend(select.having_clause.as_deref());
-        conditions.extend(&select.group_clause);
-        conditions.extend(&select.sort_clause);
-        conditions.extend(select.limit_count.as_deref());
-        conditions.extend(select.limit_offset.as_deref());
-        if conditions.is_empty() && select.larg.is_none() {
-            return false;
-        }
-        // What is in sight inside is worked out again; that it cannot be is reason enough.
-        let Some(sources) = self.sources(select, scope) else { return true };
-        let inside = Scope { sources, outer: Some(scope) };
-        conditions.into_iter().any(|condition| self.any(condition, &inside))
+    /// The outputs of a target or RETURNING list.
+    pub(super) fn targets(&mut self, list: &[Node]) -> Vec<Target> {
+        let targets = list.iter().filter_map(|node| match &node.node {
+            Some(NodeEnum::ResTarget(target)) => Some(target),
+            _ => None,
+        });
+        targets.map(|target| self.target(target)).collect()
+    }
+
+    fn target(&mut self, target: &pb::ResTarget) -> Target {
+        let Some(value) = node(&target.val) else {
+            let value = Context { leaves: vec![Leaf::Function], ..Context::default() };
+            return Target { name: None, form: Form::Expanded, value };
+        };
+        let form = match value {
+            NodeEnum::ColumnRef(column) if ends_in_star(&column.fields) => Form::Star,
+            NodeEnum::ColumnRef(_) => Form::Plain,
+            NodeEnum::AIndirection(indirection) if ends_in_star(&indirection.indirection) => Form::Expanded,
+            _ => Form::Computed,
+        };
+        let name = if target.name.is_empty() { self::name(value) } else { Some(target.name.as_str().into()) };
+        Target { name, form, value: self.context(value.to_ref()) }
     }
 }
 
-fn is_count(name: &[&str]) -> bool {
-    matches!(name, ["count"] | ["pg_catalog", "count"])
-}
-
-fn has_star(fields: &[Node]) -> bool {
-    matches!(fields.last().and_then(|field| field.node.as_ref()), Some(NodeEnum::AStar(_)))
+/// The name that the server gives an output without an alias, where that is simple.
+fn name(value: &NodeEnum) -> Option<Name> {
+    let last = |nodes: &[Node]| strings(nodes).last().map(|name| Name::from(*name));
+    match value {
+        NodeEnum::ColumnRef(column) => last(&column.fields),
+        NodeEnum::FuncCall(call) => last(&call.funcname),
+        NodeEnum::CollateClause(clause) => name(node(&clause.arg)?),
+        NodeEnum::TypeCast(cast) => match node(&cast.arg)? {
+            inner @ (NodeEnum::ColumnRef(_) | NodeEnum::FuncCall(_)) => name(inner),
+            _ => None,
+        },
+        _ => None,
+    }
 }

@@ -74,10 +74,10 @@ impl Inspector {
             }
             None => self.look_at(mask::types::TEXT, self.view.unclassified.derived()),
         });
-        let format = match (format, meaning.map(|meaning| meaning.csv)) {
+        let format = match (format, meaning.and_then(|meaning| meaning.format.clone())) {
             (1, _) => CopyFormat::Binary,
-            (_, Some(true)) => CopyFormat::csv(),
-            _ => CopyFormat::text(),
+            (_, Some(format)) => format,
+            (_, None) => CopyFormat::text(),
         };
         CopyRewriter::new(RowPlan::new(plans.collect()), format, COPY_ROW)
     }
