@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,12 @@ class Started:
 
     listeners: Mapping[str, str]
     admin: str
+
+
+def _observed(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """The kind and name of every target and identity that is only observed."""
+    yield from (("target", each.name) for each in manifest.targets if each.mode == "observe")
+    yield from (("identity", each.name) for each in manifest.identities if each.mode == "observe")
 
 
 class Gateway:
@@ -189,10 +195,8 @@ class Gateway:
             _LOG.warning("manifest_needs_restart", parts=list(done.restart))
 
     def _say_observing(self, manifest: Manifest) -> None:
-        for kind, entries in (("target", manifest.targets), ("identity", manifest.identities)):
-            for each in entries:
-                if each.mode == "observe":
-                    _LOG.warning("observing", kind=kind, name=each.name, effect="nothing is refused, masked or held")
+        for kind, name in _observed(manifest):
+            _LOG.warning("observing", kind=kind, name=name, effect="nothing is refused, masked or held")
 
     # Events of the native side
 
@@ -276,6 +280,7 @@ class Gateway:
             reviewer_sets=lambda: self._sets,
             read_trail=lambda query: seam.read_trail(self._store, query),
             health=self._health,
+            observing=lambda: sum(1 for _ in _observed(self._manifest)),
             poll=self._poll,
         )
 

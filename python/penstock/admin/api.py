@@ -103,6 +103,7 @@ async def _metrics(_request: Request, service: Service) -> Response:
     health = service.health()
     ours = (
         ("penstock_holds_waiting", "Holds of this gateway that wait for a reviewer.", len(service.desk)),
+        ("penstock_observing", "Targets and identities that are only observed, not enforced.", service.observing()),
         ("penstock_state_reachable", "Whether the state database answered lately.", "state" not in health.wrong),
         ("penstock_manifest_refused", "Whether the manifest on disk was refused.", "manifest" in health.notes),
     )

@@ -67,4 +67,5 @@ class Service:
     reviewer_sets: Callable[[], Mapping[str, ReviewerSet]]
     read_trail: Callable[[bytes], Iterator[bytes]]
     health: Callable[[], Health]
+    observing: Callable[[], int]
     poll: Callable[[], Awaitable[None]]

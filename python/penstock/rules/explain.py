@@ -44,5 +44,5 @@ def explain(manifest: Manifest, question: Question, ask: Explain) -> dict[str, A
         "database": database,
         "sql": question.sql,
     }
-    found: dict[str, Any] = orjson.loads(ask(compile_settings(manifest, 0, blank=True), orjson.dumps(request)))
+    found: dict[str, Any] = orjson.loads(ask(compile_settings(manifest, 0), orjson.dumps(request)))
     return found

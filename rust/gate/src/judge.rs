@@ -70,7 +70,12 @@ impl Session {
             let seconds = i64::try_from(self.release.now() / 1_000_000).unwrap_or(i64::MAX);
             facts.to_mut().set("session.seconds", FactValue::Int(seconds));
         }
-        let verdict = self.admission.decide(rights(statement.rights), &statement.functions, &facts);
+        let needed = rights(statement.rights);
+        let mut verdict = self.admission.decide(needed, &statement.functions, &facts);
+        // A rule may name a function with its schema where the statement does not.
+        if matches!(&verdict, Verdict::Deny(denial) if denial.rule.is_none()) && !statement.resolved.is_empty() {
+            verdict = self.admission.decide(needed, &statement.resolved, &facts);
+        }
         match self.admission.let_through(verdict) {
             Ok(permit) => {
                 let permit = Rc::new(permit);
@@ -360,4 +365,27 @@ pub(crate) fn rights(needed: statement::Rights) -> policy::Rights {
         (Needed::NEVER, Given::NEVER),
     ];
     pairs.into_iter().filter(|(need, _)| needed.contains(*need)).fold(Given::NONE, |sum, (_, given)| sum | given)
+}
+
+/// What would be decided about one statement of a session admitted like this, and why; `outputs` says what would be masked.
+#[must_use]
+pub fn explain(
+    admission: &policy::Admission,
+    statement: &Understood,
+    outputs: &serde_json::Value,
+) -> serde_json::Value {
+    let mut facts = statement.facts.clone();
+    facts.set("session.seconds", FactValue::Int(0));
+    let mut told = admission.explain(rights(statement.rights), &statement.functions, &facts);
+    if let Some(fault) = &statement.fault {
+        told["verdict"] = "deny".into();
+        told["rule"] = fault.rule.clone().into();
+        told["why"] = fault.message.clone().into();
+        told["hint"] = fault.hint.clone().into();
+    }
+    told["statement"] = (*statement.text).into();
+    told["kind"] = statement.kind.into();
+    told["tables"] = statement.tables.iter().map(|table| serde_json::Value::from(&**table)).collect();
+    told["outputs"] = outputs.clone();
+    told
 }

@@ -15,6 +15,7 @@ mod session;
 mod tests;
 mod watch;
 
+pub use judge::explain;
 pub use rules::{Rules, check, facts};
 pub use session::{Appetite, Ask, Decision, End, Event, HoldRequest, Origin, Outbox, Session, Setup};
 pub use watch::Observer;

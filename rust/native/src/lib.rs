@@ -19,6 +19,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(rules::check_rules, module)?)?;
     module.add_function(wrap_pyfunction!(rules::check_expression, module)?)?;
     module.add_function(wrap_pyfunction!(rules::evaluate_claims, module)?)?;
+    module.add_function(wrap_pyfunction!(rules::explain, module)?)?;
     module.add_function(wrap_pyfunction!(rules::facts, module)?)?;
     module.add_function(wrap_pyfunction!(trail::read_trail, module)?)?;
     Ok(())

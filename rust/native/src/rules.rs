@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use serde_json::{Value, json};
 
-use crate::error::raise;
+use crate::error::{raise, raise_fault};
 
 /// Every mistake in the settings, as JSON: a list of objects with `where`, `message`, `hint` and perhaps `level`.
 #[pyfunction]
@@ -52,4 +52,11 @@ fn all_facts() -> Vec<model::Fact> {
 /// A JSON value as bytes.
 pub fn bytes(py: Python<'_>, value: &Value) -> Py<PyBytes> {
     PyBytes::new(py, value.to_string().as_bytes()).unbind()
+}
+
+/// What would come of a text, as JSON: see the relay's `explain`. Connects to the target to read its catalog.
+#[pyfunction]
+pub fn explain(py: Python<'_>, settings: &[u8], request: &[u8]) -> PyResult<Py<PyBytes>> {
+    let told = py.detach(|| relay::explain(settings, request)).map_err(|fault| raise_fault(fault))?;
+    Ok(bytes(py, &told))
 }

@@ -22,6 +22,8 @@ pub struct Understood {
     pub rights: Rights,
     /// Functions that are not on the reviewed list, as written; an allow rule must list them.
     pub functions: Vec<Arc<str>>,
+    /// The same functions as the target resolves them, where that says more.
+    pub resolved: Vec<Arc<str>>,
     /// Relations (or their like) as the target resolves them.
     pub tables: Arc<[Arc<str>]>,
     /// The text as the trail and reviewers may see it: sensitive literals replaced.

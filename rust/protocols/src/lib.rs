@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use model::{Fact, Fault, FaultKind};
+use serde_json::Value;
 
 pub use dialogue::{Answer, Dialogue, Heard, Outcome, Purpose, Request, Said, Tally, Understood};
 pub use view::View;
@@ -76,8 +77,9 @@ pub trait Protocol: Sync {
     /// The protocol's own code for a kind of fault.
     fn code(&self, kind: FaultKind) -> &'static str;
 
-    /// What a statement would mean to a session that sees `view`, for `explain`.
-    fn explain(&self, text: &str, catalog: Option<Catalog>, view: Arc<View>) -> Vec<Arc<Understood>>;
+    /// What each statement of a text would mean to a session that sees `view`, and what would become of its outputs (a JSON
+    /// list), for `explain`.
+    fn explain(&self, text: &str, catalog: Option<Catalog>, view: Arc<View>) -> Vec<(Arc<Understood>, Value)>;
 }
 
 /// Every protocol this gateway speaks: one line each.

@@ -9,6 +9,7 @@
 mod core;
 mod dial;
 mod events;
+mod explain;
 mod gateway;
 mod hub;
 mod knock;
@@ -25,6 +26,7 @@ mod stream;
 mod throttle;
 mod tls;
 
+pub use explain::explain;
 pub use gateway::Gateway;
 pub use metrics::Counters;
 

@@ -11,6 +11,7 @@ pub mod state;
 use std::sync::Arc;
 
 use model::FaultKind;
+use serde_json::Value;
 
 use crate::greeting::Entry;
 use crate::{Catalog, Descriptor, Dialogue, Opening, Protocol, Survey, Understood, View};
@@ -53,13 +54,13 @@ impl Protocol for Postgres {
         refuse::sqlstate(kind)
     }
 
-    fn explain(&self, text: &str, catalog: Option<Catalog>, view: Arc<View>) -> Vec<Arc<Understood>> {
+    fn explain(&self, text: &str, catalog: Option<Catalog>, view: Arc<View>) -> Vec<(Arc<Understood>, Value)> {
         let mut inspector = Inspector::new(view);
         if let Some(catalog) = &catalog {
             inspector.set_catalog(catalog);
         }
         let names = state::names::Names::default();
         let meanings = inspector.understand(text.as_bytes(), &names);
-        meanings.iter().map(|meaning| Arc::clone(&meaning.common)).collect()
+        meanings.iter().map(|meaning| (Arc::clone(&meaning.common), inspector.explain(meaning))).collect()
     }
 }

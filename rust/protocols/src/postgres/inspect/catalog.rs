@@ -79,6 +79,8 @@ pub struct Catalog {
     pub views: HashMap<Oid, View>,
     /// Types that are rows, arrays, domains, enums or strings of their own.
     pub types: HashMap<Oid, Type>,
+    /// Schemas of functions outside the system's own, by name.
+    pub functions: HashMap<Box<str>, Vec<Box<str>>>,
     /// The search path of a new session of this credential.
     pub search_path: Vec<String>,
     /// The role's name, for `"$user"`.
@@ -112,6 +114,14 @@ impl Catalog {
             Some(schema) => within(schema),
             None => within("pg_catalog").or_else(|| path.iter().find_map(|schema| within(schema))),
         }
+    }
+
+    /// The function that an unqualified call means, with its schema, if one of `path` has it.
+    #[must_use]
+    pub fn function(&self, name: &str, path: &[String]) -> Option<String> {
+        let schemas = self.functions.get(name)?;
+        let schema = path.iter().find(|schema| schemas.iter().any(|known| **known == ***schema))?;
+        Some(format!("{schema}.{name}"))
     }
 
     /// All relations called `name`, whatever their schema.

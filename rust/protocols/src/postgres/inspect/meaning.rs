@@ -351,6 +351,7 @@ impl Inspector {
             kind: statement.kind,
             facts,
             rights: settled_rights(statement),
+            resolved: self.resolved(statement, view),
             functions: functions(statement),
             tables,
             text: Arc::clone(redacted),
@@ -361,6 +362,13 @@ impl Inspector {
             protected,
             fault: None,
         }
+    }
+
+    /// The functions an allow rule must list, with the schema in which the session finds them.
+    fn resolved(&self, statement: &Statement, view: &View<'_>) -> Vec<Arc<str>> {
+        let Some(catalog) = self.catalog.as_deref() else { return Vec::new() };
+        let found = |name: Arc<str>| catalog.function(&name, &view.path).map_or(name, Into::into);
+        functions(statement).into_iter().map(found).collect()
     }
 
     fn tables(&self, statement: &Statement, view: &View<'_>) -> Vec<Arc<str>> {
@@ -466,6 +474,7 @@ impl Inspector {
             facts,
             rights: Rights::NEVER,
             functions: Vec::new(),
+            resolved: Vec::new(),
             tables: Arc::from([]),
             text: shown.into(),
             source: None,
@@ -593,6 +602,7 @@ fn adopt(meaning: &mut Meaning, inner: &Arc<Meaning>) {
     common.facts = inner.common.facts.clone();
     common.rights = inner.common.rights;
     common.functions.clone_from(&inner.common.functions);
+    common.resolved.clone_from(&inner.common.resolved);
     common.tables.clone_from(&inner.common.tables);
     common.reading = inner.common.reading;
     common.fault.clone_from(&inner.common.fault);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use mask::{ColumnPlan, CopyFormat, CopyRewriter, MaskKind, Opaque, RowPlan, TypedMask, UnclassifiedColumn};
 use model::{Fault, FaultKind, Whose};
-use statement::Output;
+use serde_json::{Value, json};
+use statement::{Output, Outputs};
 
 use super::protection::Guard;
 use super::{Inspector, Meaning, Origin};
@@ -197,6 +198,44 @@ impl Inspector {
     fn is_row(&self, type_oid: u32) -> bool {
         let own = self.catalog.as_ref().and_then(|catalog| catalog.types.get(&type_oid));
         own.is_some_and(|own| own.row_of != 0)
+    }
+}
+
+impl Inspector {
+    /// What becomes of each output of a statement, as far as the text tells: a list of objects with `output`, and `masked`
+    /// by which class and why.
+    #[must_use]
+    pub fn explain(&self, meaning: &Meaning) -> Value {
+        let Outputs::Positions(outputs) = &meaning.outputs else {
+            return match &meaning.touched {
+                Some(guard) => {
+                    json!([{"output": "*", "masked": self.class_names(guard), "why": "cannot be traced to its columns"}])
+                }
+                None => json!([]),
+            };
+        };
+        (1..).zip(outputs).filter_map(|(place, output)| self.explain_output(place, *output, meaning)).collect()
+    }
+
+    fn explain_output(&self, place: usize, output: Output, meaning: &Meaning) -> Option<Value> {
+        let told = |guard: &Guard, why: String| json!({"output": place, "masked": self.class_names(guard), "why": why});
+        match output {
+            Output::Clean => None,
+            Output::Carries => {
+                meaning.touched.as_ref().map(|guard| told(guard, "worked out from protected columns".to_owned()))
+            }
+            Output::Column { relation, number } => {
+                let guard = self.protection.column(relation, number).filter(|guard| self.hides(guard))?;
+                let known = self.catalog.as_ref().and_then(|catalog| catalog.relations.get(&relation))?;
+                let column = known.columns.iter().find(|column| column.number == number)?;
+                Some(told(guard, format!("column {}.{}.{}", known.schema, known.name, column.name)))
+            }
+        }
+    }
+
+    fn class_names(&self, guard: &Guard) -> Vec<String> {
+        let names = guard.classes.iter().map(|class| self.view.classes.name(class).to_owned());
+        if guard.system { vec!["system".to_owned()] } else { names.collect() }
     }
 }
 

@@ -21,7 +21,13 @@ const MOST_ROWS: usize = 5_000_000;
 /// Nothing below is looked up by a name a user of the target could have shadowed.
 const PREPARE: &str = "SET search_path = pg_catalog";
 
-const LISTS: [(List, &str); 7] = [
+const LISTS: [(List, &str); 8] = [
+    (
+        List::Functions,
+        "SELECT DISTINCT p.proname, n.nspname FROM pg_catalog.pg_proc p \
+         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
+         WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')",
+    ),
     (
         List::Relations,
         "SELECT c.oid, n.nspname, c.relname, c.relkind, c.reloftype FROM pg_catalog.pg_class c \
@@ -81,6 +87,7 @@ enum List {
     Calls,
     Types,
     Definitions,
+    Functions,
     Settings,
 }
 
@@ -186,6 +193,7 @@ impl Survey {
             Some(List::Calls) => number(&cells, 0).map(|oid| self.catalog.views.entry(oid).or_default().calls = true),
             Some(List::Types) => self.type_row(&cells),
             Some(List::Definitions) => self.definition(&cells),
+            Some(List::Functions) => self.function(&cells),
             Some(List::Settings) => self.settings(&cells),
             _ => Some(()),
         }
@@ -242,6 +250,12 @@ impl Survey {
             let definition = definition.strip_suffix(b";").unwrap_or(definition);
             self.definitions.push((view, definition.to_vec()));
         }
+        Some(())
+    }
+
+    fn function(&mut self, cells: &[Option<&[u8]>]) -> Option<()> {
+        let schemas = self.catalog.functions.entry(text(cells, 0)?.into()).or_default();
+        schemas.push(text(cells, 1)?.into());
         Some(())
     }
 
