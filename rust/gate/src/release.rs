@@ -129,17 +129,17 @@ impl Release {
         let now = self.now();
         let mut batch = self.trail.batch();
         let mut at = 0;
+        let mut ended = staged.ended.drain(..).peekable();
         for (exchange, length) in staged.stretches.drain(..) {
             batch.payload(exchange, Direction::ToClient, &staged.bytes[at..at + length])?;
             at += length;
+            // Each answer is summed up as soon as its last bytes are there, so that few are open at once.
+            while let Some((_, outcome)) = ended.next_if(|(done, _)| *done == exchange) {
+                answer(&mut batch, &mut self.live, &mut self.totals, now, exchange, &outcome)?;
+            }
         }
-        for (exchange, outcome) in staged.ended.drain(..) {
-            let live = if outcome.suspended { None } else { self.live.remove(&exchange) };
-            let digest = if outcome.suspended { None } else { batch.digest(exchange) };
-            let answered = answered(&outcome, live.as_ref(), digest, now);
-            self.totals.rows += answered.rows;
-            self.totals.masked += answered.masked;
-            batch.evidence(exchange, &answered)?;
+        for (exchange, outcome) in ended {
+            answer(&mut batch, &mut self.live, &mut self.totals, now, exchange, &outcome)?;
         }
         let position = batch.commit()?;
         self.totals.bytes += staged.bytes.len() as u64;
@@ -150,11 +150,11 @@ impl Release {
 
     fn hand_over(&mut self, position: Position, bytes: &mut BytesMut, client: &mut BytesMut) {
         if self.waiting.queue.is_empty() && self.trail.trail().durable(position) {
-            client.unsplit(bytes.split());
+            client.unsplit(std::mem::take(bytes));
             return;
         }
         self.waiting.queue.push_back((position, bytes.len()));
-        self.waiting.bytes.unsplit(bytes.split());
+        self.waiting.bytes.unsplit(std::mem::take(bytes));
     }
 
     /// Appends what has become safe on disk to what may be written to the client.
@@ -173,10 +173,36 @@ impl Release {
         Ok(())
     }
 
+    /// The last words of a session wait their turn behind bytes that are not yet safe on disk.
+    pub fn farewell(&mut self, bytes: BytesMut, client: &mut BytesMut) {
+        // Even a farewell is recorded before it is released; without a trail the client still learns why.
+        let _ = self.trail.payload(0, &bytes);
+        if self.waiting.queue.is_empty() {
+            client.unsplit(bytes);
+        }
+    }
+
     /// Bytes recorded but not yet safe on disk.
     pub fn waiting(&self) -> usize {
         self.waiting.bytes.len()
     }
+}
+
+/// Adds the record of an answer that is complete.
+fn answer(
+    batch: &mut record::Batch<'_>,
+    live: &mut AHashMap<u64, Live>,
+    totals: &mut Totals,
+    now: u64,
+    exchange: u64,
+    outcome: &Outcome,
+) -> Result<(), Fault> {
+    let (live, digest) =
+        if outcome.suspended { (None, None) } else { (live.remove(&exchange), batch.digest(exchange)) };
+    let answered = answered(outcome, live.as_ref(), digest, now);
+    totals.rows += answered.rows;
+    totals.masked += answered.masked;
+    batch.evidence(exchange, &answered).map(drop)
 }
 
 fn answered(outcome: &Outcome, live: Option<&Live>, digest: Option<record::Digest>, now: u64) -> Answered {

@@ -69,6 +69,9 @@ struct SpoolSettings {
     bytes: u64,
 }
 
+/// What sessions see, by target, classes revealed, and whether it is only observed.
+type Views = HashMap<(String, Vec<String>, bool), Arc<View>>;
+
 /// All rules and classes in force, compiled.
 #[derive(Debug)]
 pub struct Rules {
@@ -82,7 +85,7 @@ pub struct Rules {
     parser: Arc<Parser>,
     spool: SpoolSettings,
     space: OnceLock<SpoolSpace>,
-    views: Mutex<HashMap<(String, Vec<String>, bool), Arc<View>>>,
+    views: Mutex<Views>,
 }
 
 impl Rules {

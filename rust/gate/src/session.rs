@@ -473,14 +473,14 @@ impl Session {
 
     /// Ends the session: says why to the client, behind what is released already.
     fn end(&mut self, end: End, outbox: &mut Outbox) -> End {
-        if let Some(fault) = &end.fault {
-            if fault.whose != Whose::Client || fault.kind != FaultKind::Unreachable {
-                let mut farewell = BytesMut::new();
-                self.dialogue.farewell(fault, &mut farewell);
-                // Even a farewell is recorded before it is released; without a trail the client still learns why.
-                let _ = self.release.trail.payload(0, &farewell);
-                outbox.client.unsplit(farewell);
-            }
+        if let Some(fault) = &end.fault
+            && (fault.whose != Whose::Client || fault.kind != FaultKind::Unreachable)
+        {
+            let mut farewell = BytesMut::new();
+            self.dialogue.farewell(fault, &mut farewell);
+            // Even a farewell is recorded before it is released; without a trail the client still learns why.
+            let _ = self.release.trail.payload(0, &farewell);
+            outbox.client.unsplit(farewell);
         }
         end
     }

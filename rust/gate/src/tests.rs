@@ -140,10 +140,12 @@ impl Harness {
         asked.expect("a hold was asked for")
     }
 
+    #[allow(clippy::wrong_self_convention, reason = "takes what is on its way to the client")]
     fn to_client(&mut self) -> Vec<u8> {
         self.outbox.client.split().to_vec()
     }
 
+    #[allow(clippy::wrong_self_convention, reason = "takes what is on its way to the target")]
     fn to_target(&mut self) -> Vec<u8> {
         self.outbox.target.split().to_vec()
     }

@@ -57,6 +57,6 @@ pub fn bytes(py: Python<'_>, value: &Value) -> Py<PyBytes> {
 /// What would come of a text, as JSON: see the relay's `explain`. Connects to the target to read its catalog.
 #[pyfunction]
 pub fn explain(py: Python<'_>, settings: &[u8], request: &[u8]) -> PyResult<Py<PyBytes>> {
-    let told = py.detach(|| relay::explain(settings, request)).map_err(|fault| raise_fault(fault))?;
+    let told = py.detach(|| relay::explain(settings, request)).map_err(raise_fault)?;
     Ok(bytes(py, &told))
 }

@@ -71,8 +71,8 @@ impl std::error::Error for Unreadable {}
 const STACK_PER_LEVEL: usize = if cfg!(debug_assertions) { 80 << 10 } else { 20 << 10 };
 /// The grammar's writer stops at 10,000 messages, which are 5,000 levels: the deepest tree the decoder ever meets.
 const DEEPEST: usize = 5_000;
-/// Texts of so few parts cannot be deep: they are read where they are asked for, which spares two changes of thread.
-const SHALLOW_PARTS: usize = if cfg!(debug_assertions) { 0 } else { 64 };
+/// Texts of fewer parts cannot be deep: they are read where they are asked for, which spares two changes of thread.
+const SHALLOW_PARTS: usize = if cfg!(debug_assertions) { 1 } else { 65 };
 /// Texts up to here go to threads that larger ones cannot occupy.
 const SMALL: usize = 16 << 10;
 /// A node takes 600 bytes while a text is read, so this bounds the memory of one reading at some 200 MB.
@@ -194,7 +194,7 @@ impl Parser {
 
     fn understand(&self, sql: &Arc<str>) -> Result<Text, Unreadable> {
         let sql = Arc::clone(sql);
-        if sql.len() <= SMALL && parts(&sql) <= SHALLOW_PARTS {
+        if sql.len() <= SMALL && parts(&sql) < SHALLOW_PARTS {
             return read(sql, self.limits).0;
         }
         let lane = if sql.len() <= SMALL { &self.small } else { &self.large };

@@ -173,8 +173,8 @@ fn content(token: &str) -> Vec<u8> {
     let body = body.strip_suffix(char::from(quote)).unwrap_or(body).as_bytes();
     let doubled = collapse(body, quote);
     match prefix.as_str() {
-        "e" => unescape(&doubled, |rest| backslash(rest)),
-        "u&" => unescape(&doubled, |rest| unicode(rest)),
+        "e" => unescape(&doubled, backslash),
+        "u&" => unescape(&doubled, unicode),
         "x" => hexadecimal(&doubled),
         _ => doubled,
     }

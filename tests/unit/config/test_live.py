@@ -91,7 +91,19 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Ite
         for parent in (home, *home.parents):
             if parent.stat().st_uid == 0 and parent.is_relative_to("/tmp/pytest-of-root"):
                 parent.chmod(0o755)
-    init = [BIN / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C"]
+    init: list[str | Path] = [
+        BIN / "initdb",
+        "-D",
+        data,
+        "-A",
+        "trust",
+        "-U",
+        "postgres",
+        "--no-sync",
+        "-E",
+        "UTF8",
+        "--locale=C",
+    ]
     subprocess.run(init, check=True, capture_output=True, cwd="/", **account)
     hba = "host all super 127.0.0.1/32 scram-sha-256\nhost all postgres 127.0.0.1/32 trust\n"
     hba += "host all all 127.0.0.1/32 scram-sha-256\n"

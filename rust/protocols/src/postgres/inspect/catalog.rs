@@ -147,10 +147,10 @@ impl Catalog {
     /// What is protected under the rules numbered `generation`, worked out by `make` the first time.
     pub fn protection(&self, generation: u64, make: impl FnOnce() -> Protection) -> Arc<Protection> {
         let mut slot = self.protection.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, protection)) = &*slot {
-            if *known == generation {
-                return Arc::clone(protection);
-            }
+        if let Some((known, protection)) = &*slot
+            && *known == generation
+        {
+            return Arc::clone(protection);
         }
         let protection = Arc::new(make());
         *slot = Some((generation, Arc::clone(&protection)));

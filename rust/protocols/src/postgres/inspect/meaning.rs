@@ -552,7 +552,7 @@ fn settled_rights(statement: &Statement) -> Rights {
         rights = rights.beyond(Rights::SETTING) | Rights::READ;
     }
     if all.iter().any(|(name, _)| changes_role(name)) {
-        rights = rights | Rights::NEVER;
+        rights |= Rights::NEVER;
     }
     rights
 }

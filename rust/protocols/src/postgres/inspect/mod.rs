@@ -27,6 +27,9 @@ pub use plan::Planned;
 use protection::Protection;
 use settings::Settings;
 
+/// What the statements of a text mean, by the text's address; the text is kept, so that no other takes its place.
+type Remembered = AHashMap<usize, (Arc<Text>, Vec<Arc<Meaning>>)>;
+
 /// Meanings remembered by text, per session.
 const REMEMBERED: usize = 64;
 
@@ -59,7 +62,7 @@ pub struct Inspector {
     settings: Settings,
     /// Grows whenever what was concluded no longer holds.
     epoch: u64,
-    remembered: RefCell<AHashMap<usize, (Arc<Text>, Vec<Arc<Meaning>>)>>,
+    remembered: RefCell<Remembered>,
 }
 
 impl Inspector {
@@ -180,10 +183,10 @@ impl Inspector {
             Err(unreadable) => return vec![Arc::new(self.unreadable(&unreadable, text))],
         };
         let key = Arc::as_ptr(&parsed) as usize;
-        if let Some((known, meanings)) = self.remembered.borrow().get(&key) {
-            if Arc::ptr_eq(known, &parsed) {
-                return meanings.clone();
-            }
+        if let Some((known, meanings)) = self.remembered.borrow().get(&key)
+            && Arc::ptr_eq(known, &parsed)
+        {
+            return meanings.clone();
         }
         let meanings = self.meanings(&parsed, names);
         if meanings.iter().all(|meaning| meaning.stands_alone()) {

@@ -119,6 +119,21 @@ impl Conversation {
         }
     }
 
+    /// Whether the target has asked for copy data and the client has not ended it.
+    fn takes_copy_data(&self) -> bool {
+        match self.queue.iter().next() {
+            Some(Expect::Execute { run }) => matches!(run.borrow().copying, Copying::In),
+            _ => false,
+        }
+    }
+
+    /// The client has ended its copy data.
+    fn copied_in(&self) {
+        if let Some(Expect::Execute { run } | Expect::Query { run, .. }) = self.queue.iter().next() {
+            run.borrow_mut().copying = Copying::No;
+        }
+    }
+
     fn copying_in(&self) -> bool {
         self.queue.iter().any(|expect| match expect {
             Expect::Execute { run } | Expect::Query { run, .. } => {
@@ -150,6 +165,7 @@ impl Conversation {
             b'c' | b'f' => {
                 if self.copying_in() {
                     to_target.extend_from_slice(message);
+                    self.copied_in();
                 }
             }
             b'X' => {
@@ -310,6 +326,10 @@ impl Conversation {
         to_target.extend_from_slice(message);
         self.skip_to_sync = false;
         self.batch_written = false;
+        // In the middle of copy data the target ignores it.
+        if self.takes_copy_data() {
+            return;
+        }
         self.batch += 1;
         self.queue.push(Expect::Sync { batch: self.batch, quiet: false });
     }

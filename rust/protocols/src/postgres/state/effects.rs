@@ -45,20 +45,20 @@ impl Conversation {
 
     /// The statement that answers now begins: a FETCH goes on counting where its cursor stands.
     pub(super) fn resume_tally(&self, run: &mut Run) {
-        if let Some(portal) = self.fetched(run) {
-            if let Ok(cursor) = portal.run.try_borrow() {
-                run.tally = cursor.tally;
-                run.base = cursor.tally;
-            }
+        if let Some(portal) = self.fetched(run)
+            && let Ok(cursor) = portal.run.try_borrow()
+        {
+            run.tally = cursor.tally;
+            run.base = cursor.tally;
         }
     }
 
     /// The target completed the statement that answers now.
     pub(super) fn completed(&mut self, run: &Run) {
-        if let Some(portal) = self.fetched(run) {
-            if let Ok(mut cursor) = portal.run.try_borrow_mut() {
-                cursor.tally = run.tally;
-            }
+        if let Some(portal) = self.fetched(run)
+            && let Ok(mut cursor) = portal.run.try_borrow_mut()
+        {
+            cursor.tally = run.tally;
         }
         let Some(meaning) = run.statement() else { return };
         self.written |= !meaning.common.reading;
@@ -74,7 +74,8 @@ impl Conversation {
                 self.forget_meanings();
             }
             Effect::Setting { name, value } => {
-                if self.inspector.setting_changed(name, value.as_deref()) {
+                let changed = self.inspector.setting_changed(name, value.as_deref());
+                if changed {
                     self.forget_meanings();
                 }
             }

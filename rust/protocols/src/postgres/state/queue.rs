@@ -110,6 +110,11 @@ impl Queue {
         self.0.front_mut()
     }
 
+    /// The target has begun to take copy data: it ignores what was sent to end the batch before the data.
+    pub fn forget_syncs(&mut self) {
+        self.0.retain(|expect| !matches!(expect, Expect::Sync { .. }));
+    }
+
     /// Takes what has been paid.
     pub fn pop(&mut self) -> Option<Expect> {
         self.0.pop_front()

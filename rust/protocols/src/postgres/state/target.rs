@@ -553,10 +553,17 @@ impl Conversation {
         let (format, columns) = message::copy_response(tag, body)?;
         let run = self.answering(tag)?;
         let mut run = run.borrow_mut();
+        let mut extended = false;
         run.copying = match tag {
-            b'G' => Copying::In,
+            b'G' => {
+                extended = matches!(self.queue.front(), Some(Expect::Execute { .. }));
+                Copying::In
+            }
             _ => Copying::Out(Box::new(self.inspector.copy_plan(format, columns, run.statement().map(AsRef::as_ref)))),
         };
+        if extended {
+            self.queue.forget_syncs();
+        }
         if run.refused.is_none() {
             to_client.extend_from_slice(message);
         }
