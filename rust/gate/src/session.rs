@@ -478,9 +478,7 @@ impl Session {
         {
             let mut farewell = BytesMut::new();
             self.dialogue.farewell(fault, &mut farewell);
-            // Even a farewell is recorded before it is released; without a trail the client still learns why.
-            let _ = self.release.trail.payload(0, &farewell);
-            outbox.client.unsplit(farewell);
+            self.release.farewell(farewell, &mut outbox.client);
         }
         end
     }

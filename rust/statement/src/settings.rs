@@ -174,8 +174,8 @@ fn by_value(name: &str, value: Option<&str>) -> Option<Verdict> {
         ("client_min_messages", Some(value)) if value.to_ascii_lowercase().starts_with("debug") => {
             Some(Verdict::Blinding)
         }
-        ("row_security", Some(value)) => Some(if is_off(value) { Verdict::Unlisted } else { Verdict::Listed }),
-        ("row_security", None) => Some(Verdict::Listed),
+        // Off makes the server refuse what its policies would filter; it never shows more.
+        ("row_security", _) => Some(Verdict::Listed),
         _ => None,
     }
 }

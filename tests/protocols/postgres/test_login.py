@@ -298,7 +298,7 @@ def test_proofs_the_target_may_ask_for(
 
 def test_guessing_is_slowed_down(gateway: Callable[..., Gateway], standard: House, shop: Shop) -> None:
     started = gateway(standard)
-    codes = [refusal(started, "reader", shop.database, "guess")[0]["C"] for _ in range(12)]
+    codes = [refusal(started, "reader", shop.database, "guess")[0]["C"] for _ in range(24)]
     assert "53300" in codes, codes
     assert psql(started.dsn(shop.database, user="reader", password="guess", sslmode="disable"), "select 1").code != 0
 
