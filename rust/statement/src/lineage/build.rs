@@ -122,8 +122,7 @@ impl Builder {
     fn arms(&mut self, select: &pb::SelectStmt) -> Vec<Query> {
         let mut arms = Vec::new();
         let mut at = select;
-        loop {
-            let (Some(left), Some(right)) = (at.larg.as_deref(), at.rarg.as_deref()) else { break };
+        while let (Some(left), Some(right)) = (at.larg.as_deref(), at.rarg.as_deref()) {
             arms.push(self.select(right));
             let simple = is_set(left)
                 && left.with_clause.is_none()
