@@ -43,6 +43,9 @@ DRAIN_SECONDS = 10.0
 _HEARTBEAT_SECONDS = 15.0
 _LOG = structlog.get_logger("penstock.app")
 
+#: What strangers cause every day; everything else that the native side alerts to is an operator's business at once.
+_EXPECTED_ALERTS = frozenset({"login_failed", "session_refused"})
+
 OpenGateway = Callable[[bytes], seam.NativeGateway]
 
 
@@ -101,7 +104,7 @@ class Gateway:
         try:
             listeners = self._native.start()
         except SeamError as error:
-            raise StartError(str(error), hint="is the port in use, or the address another machine's?") from error
+            raise StartError(str(error), hint=error.hint) from error
         await self._admin.start()
         self._run(self._revoked.run(self._live.revoked))
         self._run(self._desk.run())
@@ -207,7 +210,8 @@ class Gateway:
             }
             self._after(str(event["session"]), handlers[kind](event))
         elif kind == "alert":
-            _LOG.error("alert", what=event.get("what"), detail=event.get("detail"))
+            say = _LOG.warning if event.get("what") in _EXPECTED_ALERTS else _LOG.error
+            say("alert", what=event.get("what"), detail=event.get("detail"))
 
     def _session(self, event: seam.Event, *, opened: bool) -> None:
         session = str(event["session"])

@@ -21,6 +21,7 @@ class Gate:
         self.recorded: list[tuple[str, str]] = []
 
     def decide(self, session: str, hold: int, *, verdict: str, by: str, reason: str) -> bool:
+        assert by
         self.decided.append((session, hold, verdict, reason))
         return True
 

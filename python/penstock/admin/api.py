@@ -61,6 +61,10 @@ def build(service: Service) -> Starlette:
                 return _refused(error)
             except ClientDisconnect:
                 return Response(status_code=400)
+            except Exception:  # noqa: BLE001  (a defect must answer, not cut the connection)
+                # Ours, not the caller's: the log has it whole, the caller learns only that.
+                _LOG.exception("admin_failed", path=path)
+                return _json({"error": "the gateway failed at this; its log says where", "hint": None}, 500)
 
         return Route(path, answer, methods=[method])
 
@@ -96,7 +100,14 @@ async def _healthz(_request: Request, service: Service) -> Response:
 
 
 async def _metrics(_request: Request, service: Service) -> Response:
-    return Response(service.gateway.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    health = service.health()
+    ours = (
+        ("penstock_holds_waiting", "Holds of this gateway that wait for a reviewer.", len(service.desk)),
+        ("penstock_state_reachable", "Whether the state database answered lately.", "state" not in health.wrong),
+        ("penstock_manifest_refused", "Whether the manifest on disk was refused.", "manifest" in health.notes),
+    )
+    text = "".join(f"# HELP {name} {told}\n# TYPE {name} gauge\n{name} {int(value)}\n" for name, told, value in ours)
+    return Response(service.gateway.metrics() + text.encode(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 # Login and callers

@@ -222,13 +222,17 @@ class Desk:
                 self._deliver(late, Ruling("expired", "gateway", "nobody decided in time"))
 
     async def run(self) -> None:
-        """Ticks for ever."""
+        """Ticks for ever; a database that is away is said once."""
+        away = False
         while True:
             began = time.monotonic()
             try:
                 await self.tick()
+                away = False
             except StateUnavailable as error:
-                _LOG.warning("approvals_not_polled", error=str(error))
+                if not away:
+                    _LOG.warning("approvals_not_polled", error=str(error), effect="decisions elsewhere are not seen")
+                away = True
             await asyncio.sleep(max(0.05, POLL_SECONDS - (time.monotonic() - began)))
 
     async def drain(self, reason: str) -> None:

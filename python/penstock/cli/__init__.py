@@ -20,16 +20,21 @@ app = App(
     version=__version__,
     help="A gateway between non-human identities and what they reach: it identifies, decides, masks, asks and records.",
 )
-app.command("penstock.cli.run:demo", name="demo")
-app.command("penstock.cli.run:serve", name="serve")
-app.command("penstock.cli.observe:try_target", name="try")
-app.command("penstock.cli.manifest:check", name="check")
-app.command("penstock.cli.manifest:explain", name="explain")
-app.command("penstock.cli.tokens:login", name="login")
-app.command("penstock.cli.tokens:token", name="token")
-app.command("penstock.cli.sessions:sessions", name="sessions")
-app.command("penstock.cli.sessions:replay", name="replay")
-app.command("penstock.cli.approvals:approvals", name="approvals")
+# Said here once more, so that the overview needs none of the commands' modules.
+_COMMANDS = (
+    ("demo", "run:demo", "Show the main job, from login to replay, on a PostgreSQL of its own."),
+    ("serve", "run:serve", "Run the gateway."),
+    ("try", "observe:try_target", "Put an observing gateway before a database and watch live."),
+    ("check", "manifest:check", "Validate a manifest: every problem at once, each with its line."),
+    ("explain", "manifest:explain", "Say what the gateway would decide about a statement, and why."),
+    ("login", "tokens:login", "Exchange an issuer's token for a Penstock token."),
+    ("token", "tokens:token", "Static and exchanged tokens."),
+    ("sessions", "sessions:sessions", "Sessions: open ones, and those the trail remembers."),
+    ("replay", "sessions:replay", "Show what a session asked and what it was answered."),
+    ("approvals", "approvals:approvals", "Requests that wait for a person."),
+)
+for _name, _place, _help in _COMMANDS:
+    app.command(f"penstock.cli.{_place}", name=_name, help=_help)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -10,7 +10,10 @@ from cyclopts import App, Parameter
 from penstock.cli.client import Access
 from penstock.cli.output import fields, moment, plain, say, say_json, seconds_of, table
 
-approvals = App(help="Requests that wait for a person. Deciding needs a reviewer's own token, and never whoever asked.")
+approvals = App(
+    name="approvals",
+    help="Requests that wait for a person. Deciding needs a reviewer's own token, and never whoever asked.",
+)
 
 
 @approvals.command(name="list")

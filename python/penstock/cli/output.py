@@ -45,7 +45,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) 
 
 def fields(pairs: Iterable[tuple[str, object]]) -> None:
     """Names and values under each other; those without a value are left out."""
-    known = [(name, plain(value)) for name, value in pairs if value not in {None, ""}]
+    known = [(name, plain(value)) for name, value in pairs if value is not None and value != ""]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
         say(f"{name.ljust(width)}  {value}")

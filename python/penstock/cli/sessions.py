@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from penstock.cli.client import Access
 from penstock.cli.output import fields, moment, plain, say, say_json, table
 
-sessions = App(help="Sessions: open ones, and those the trail remembers.")
+sessions = App(name="sessions", help="Sessions: open ones, and those the trail remembers.")
 Flag = Annotated[bool, Parameter(negative=())]
 
 
@@ -65,7 +65,9 @@ def show(session: str, *, access: Access = Access()) -> int:  # noqa: B008  (fro
         say_json(found)
         return 0
     times = {"opened", "closed"}
-    fields((name, moment(value) if name in times else value) for name, value in found.items() if name != "live")
+    shown = {name: value for name, value in found.items() if name not in {"live", "segments"}}
+    shown["groups"] = ", ".join(found["groups"])
+    fields((name, moment(value) if name in times else value) for name, value in shown.items())
     return 0
 
 

@@ -13,7 +13,7 @@ from penstock.cli.output import moment, say, say_json, seconds_of, table
 from penstock.errors import UsageError
 from penstock.identity import tokens
 
-token = App(help="Static and exchanged tokens.")
+token = App(name="token", help="Static and exchanged tokens.")
 Flag = Annotated[bool, Parameter(negative=())]
 
 

@@ -210,7 +210,7 @@ def replay(stage: Stage) -> None:
         return
     # The one in which things were masked: the second that opened.
     chosen = sorted(mine, key=lambda entry: entry["opened"])[min(1, len(mine) - 1)]
-    text = stage.penstock("replay", str(chosen["id"]), token=operator)
+    text = stage.penstock("replay", str(chosen["session"]), token=operator)
     stage.expect(holds="SELECT id, name, ssn" in text, what="the replay shows what was asked")
     leaked = next((value for value in stage.shop.ssns if value in text), None)
     stage.expect(holds=leaked is None, what="the trail has what was delivered, masked")

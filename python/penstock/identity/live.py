@@ -89,7 +89,8 @@ class LiveSessions:
             keys = [("session", session), ("identity", held.identity), ("token", held.token or "")]
             revocation = next((found[key] for key in keys if key in found), None)
             if revocation is not None:
-                self._end(session, f"{revocation.kind} revoked by {revocation.by}: {revocation.reason}")
+                what = "ended" if revocation.kind == "session" else f"{revocation.kind} revoked"
+                self._end(session, f"{what} by {revocation.by}: {revocation.reason}")
 
     def _end(self, session: str, reason: str) -> None:
         self._sessions.kill(session, reason)

@@ -225,7 +225,10 @@ class ApprovalStore:
         table = schema.approval_events
         async with self._database.read() as connection:
             found = await connection.execute(select(table).where(table.c.approval == approval_id).order_by(table.c.seq))
-            return [{**row, "detail": orjson.loads(row["detail"])} for row in found.mappings()]
+            return [
+                {str(name): orjson.loads(value) if name == "detail" else value for name, value in row.items()}
+                for row in found.mappings()
+            ]
 
     async def note(self, approval_id: str, kind: str, by: str, detail: Mapping[str, Any]) -> None:
         """Adds an event to a request's history."""

@@ -35,7 +35,7 @@ class NodeStore:
         """Every gateway seen so far."""
         async with self._database.read() as connection:
             found = await connection.execute(select(schema.nodes).order_by(schema.nodes.c.id))
-            return [dict(row) for row in found.mappings()]
+            return [{str(name): value for name, value in row.items()} for row in found.mappings()]
 
 
 class OperatorActs:

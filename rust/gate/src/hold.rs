@@ -21,7 +21,13 @@ const SAMPLE_ROWS: usize = 5;
 
 impl Session {
     /// Part of a result was appended: look what the rules about results say of it so far.
-    pub(crate) fn part(&mut self, exchange: u64, tally: Tally, watched: bool, outbox: &mut Outbox) -> Result<(), Fault> {
+    pub(crate) fn part(
+        &mut self,
+        exchange: u64,
+        tally: Tally,
+        watched: bool,
+        outbox: &mut Outbox,
+    ) -> Result<(), Fault> {
         if !watched || self.approved == Some(exchange) {
             if self.admission.observe() {
                 self.note_result(exchange, tally)?;
@@ -75,13 +81,8 @@ impl Session {
             ResultVerdict::Deny(denial) => denial.rule.as_deref().unwrap_or_default().to_owned(),
         };
         let what = if matches!(verdict, ResultVerdict::Hold(_)) { "would_hold" } else { "would_deny" };
-        let held = Held {
-            rule: rule.into(),
-            phase: what.into(),
-            rows: tally.rows,
-            bytes: tally.bytes,
-            ..Held::default()
-        };
+        let held =
+            Held { rule: rule.into(), phase: what.into(), rows: tally.rows, bytes: tally.bytes, ..Held::default() };
         self.release.trail.evidence(exchange, &held)?;
         if let Some(observer) = &self.observer {
             observer.noted(exchange, what, &held);
@@ -212,9 +213,14 @@ impl Session {
     }
 
     pub(crate) fn registered(&mut self, hold: u64, approval: String, outbox: &mut Outbox) -> Result<(), Fault> {
-        let question = self.waiting.as_mut().map(|waiting| &mut waiting.question).or(self.question.as_mut().map(|(question, _)| question));
+        let question = self
+            .waiting
+            .as_mut()
+            .map(|waiting| &mut waiting.question)
+            .or(self.question.as_mut().map(|(question, _)| question));
         let Some(question) = question.filter(|question| question.hold == hold) else { return Ok(()) };
-        let notice = format!("held by rule \"{}\"; waiting for a reviewer's approval, reference {approval}", question.rule);
+        let notice =
+            format!("held by rule \"{}\"; waiting for a reviewer's approval, reference {approval}", question.rule);
         question.approval = Some(approval);
         let exchange = question.exchange;
         self.dialogue.notice(&notice, &mut self.staged.bytes);
@@ -226,7 +232,9 @@ impl Session {
         if self.waiting.as_ref().is_some_and(|waiting| waiting.question.hold == number) {
             return self.decide_statement(&decision, outbox);
         }
-        let Some((question, hold)) = self.question.take_if(|(question, _)| question.hold == number) else { return Ok(()) };
+        let Some((question, hold)) = self.question.take_if(|(question, _)| question.hold == number) else {
+            return Ok(());
+        };
         let tally = self.dam.as_ref().map(|dam| dam.tally).unwrap_or_default();
         let (word, by, reason) = words(&decision);
         self.record_decided(&question, word, by, reason, (tally.rows, tally.bytes))?;
@@ -281,7 +289,11 @@ impl Session {
     }
 
     pub(crate) fn tick(&mut self, outbox: &mut Outbox) -> Result<(), Fault> {
-        let question = self.waiting.as_ref().map(|waiting| &waiting.question).or(self.question.as_ref().map(|(question, _)| question));
+        let question = self
+            .waiting
+            .as_ref()
+            .map(|waiting| &waiting.question)
+            .or(self.question.as_ref().map(|(question, _)| question));
         let Some(question) = question else { return Ok(()) };
         let (hold, expires) = (question.hold, question.expires);
         if Instant::now() < expires {
@@ -359,4 +371,3 @@ fn add_statement(detail: &mut Map<String, Value>, statement: &protocols::Underst
     detail.insert("statement".into(), text);
     detail.insert("request".into(), hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into());
 }
-

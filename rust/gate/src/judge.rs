@@ -36,8 +36,12 @@ impl Session {
     pub(crate) fn judge(&mut self, request: Request, outbox: &mut Outbox) -> Result<(), Fault> {
         let leaves: Vec<Leave> = request.statements.iter().map(|statement| self.leave(statement)).collect();
         let running = request.purpose == Purpose::Run;
-        let told: Vec<Told> = request.statements.iter().zip(&leaves).map(|(statement, leave)| told(statement, leave)).collect();
-        let permits = leaves.iter().map(|leave| if let Leave::Permit(permit) = leave { Some(Rc::clone(permit)) } else { None }).collect();
+        let told: Vec<Told> =
+            request.statements.iter().zip(&leaves).map(|(statement, leave)| told(statement, leave)).collect();
+        let permits = leaves
+            .iter()
+            .map(|leave| if let Leave::Permit(permit) = leave { Some(Rc::clone(permit)) } else { None })
+            .collect();
         let judgement = self.judgement(&request, leaves);
         if running || matches!(judgement, Judgement::Refuse(_)) {
             self.record_asked(&request, told, permits, &judgement)?;
@@ -89,7 +93,9 @@ impl Session {
         let mut held = None;
         for (statement, leave) in request.statements.iter().zip(leaves) {
             if let (Some(fault), false) = (&statement.fault, self.admission.observe()) {
-                return Judgement::Refuse(fault.clone().reference(reference));
+                // A text with a mistake in it gets the answer the target itself would give.
+                let known = fault.position.is_some();
+                return Judgement::Refuse(if known { fault.clone() } else { fault.clone().reference(reference) });
             }
             match leave {
                 Leave::Permit(_) => {}
@@ -101,8 +107,10 @@ impl Session {
             None => Judgement::Permit,
             Some(hold) if self.may_wait(request, &hold) => Judgement::Hold(hold),
             Some(hold) => {
-                let message = format!("rule \"{}\" asks for a reviewer, and this transaction cannot wait for one", hold.rule());
-                let fault = Fault::denied(hold.rule(), message).hint("run the statement outside a transaction that has written");
+                let message =
+                    format!("rule \"{}\" asks for a reviewer, and this transaction cannot wait for one", hold.rule());
+                let fault = Fault::denied(hold.rule(), message)
+                    .hint("run the statement outside a transaction that has written");
                 Judgement::Refuse(fault.reference(reference))
             }
         }
@@ -323,7 +331,9 @@ fn told(statement: &Understood, leave: &Leave) -> Told {
         Leave::Refuse(denial) => {
             Told { verdict: Recorded::Deny, rule: denial.rule.clone(), why: Some(denial.why.as_str().into()) }
         }
-        Leave::Hold(hold) => Told { verdict: Recorded::Hold, rule: Some(hold.rule().into()), why: Some(hold.why().into()) },
+        Leave::Hold(hold) => {
+            Told { verdict: Recorded::Hold, rule: Some(hold.rule().into()), why: Some(hold.why().into()) }
+        }
         Leave::Permit(permit) => match permit.observed().first() {
             Some(seen) => {
                 let verdict = if seen.what == "would_deny" { Recorded::WouldDeny } else { Recorded::WouldHold };

@@ -221,7 +221,8 @@ fn unclassified(settings: &Value) -> HashMap<String, Arc<Unclassified>> {
 /// Every mistake in the settings that this and the layers below can see, each with `where`, `message` and `hint`.
 #[must_use]
 pub fn check(settings: &[u8]) -> Vec<Value> {
-    let mut mistakes: Vec<Value> = policy::check(settings, &vocabularies()).iter().map(|mistake| json!(mistake)).collect();
+    let mut mistakes: Vec<Value> =
+        policy::check(settings, &vocabularies()).iter().map(|mistake| json!(mistake)).collect();
     if let Ok(value) = serde_json::from_slice::<Value>(settings) {
         mistakes.extend(mask::check(&value).iter().map(|problem| json!(problem)));
     }
@@ -233,7 +234,8 @@ pub fn check(settings: &[u8]) -> Vec<Value> {
 pub fn facts() -> Value {
     let own = policy::FACTS.iter().map(|fact| (fact, None));
     let protocols = PROTOCOLS.iter().map(|protocol| protocol.descriptor());
-    let theirs = protocols.flat_map(|descriptor| descriptor.facts.iter().map(move |fact| (fact, Some(descriptor.name))));
+    let theirs =
+        protocols.flat_map(|descriptor| descriptor.facts.iter().map(move |fact| (fact, Some(descriptor.name))));
     own.chain(theirs)
         .map(|(fact, protocol)| {
             json!({"name": fact.name, "kind": fact.kind, "phase": fact.phase, "help": fact.help, "protocol": protocol})

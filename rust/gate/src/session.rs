@@ -11,8 +11,8 @@ use bytes::BytesMut;
 use model::{Fault, FaultKind, Principal, SessionId, Target, Whose};
 use policy::{Admission, Permit};
 use protocols::{Catalog, Dialogue, Heard, Opening, Protocol, Request, Said, Tally};
-use record::evidence::{Mode, SessionClosed, SessionOpened};
 use record::Trail;
+use record::evidence::{Mode, SessionClosed, SessionOpened};
 use serde_json::{Map, Value};
 
 use crate::dam::{Dam, Question};
@@ -416,7 +416,8 @@ impl Session {
 
     fn hear_client(&mut self, input: &mut BytesMut, outbox: &mut Outbox) -> Result<(), End> {
         while self.waiting.is_none() {
-            let said = self.dialogue.client_sent(input, &mut outbox.target).map_err(|fault| End { fault: Some(fault) })?;
+            let said =
+                self.dialogue.client_sent(input, &mut outbox.target).map_err(|fault| End { fault: Some(fault) })?;
             match said {
                 Said::NeedMore | Said::Wait => break,
                 Said::Request(request) => {

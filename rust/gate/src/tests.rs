@@ -38,7 +38,10 @@ fn rule(name: &str, effect: Value) -> Value {
 fn bulk() -> Value {
     json!([
         rule("read", json!({"allow": ["read", "write"]})),
-        rule("bulk", json!({"hold": {"when": "result.rows > 10", "reviewers": ["owners"], "expires_seconds": 60, "in_transaction": null}})),
+        rule(
+            "bulk",
+            json!({"hold": {"when": "result.rows > 10", "reviewers": ["owners"], "expires_seconds": 60, "in_transaction": null}})
+        ),
     ])
 }
 
@@ -68,8 +71,12 @@ impl Harness {
         let (trail, _) = Trail::open(&trail).unwrap();
         let principal =
             Principal { identity: "job".into(), issuer: None, subject: None, groups: vec!["jobs".into()], token: None };
-        let target =
-            Target { name: "shop".into(), protocol: "postgres".into(), database: "shop".into(), labels: Default::default() };
+        let target = Target {
+            name: "shop".into(),
+            protocol: "postgres".into(),
+            database: "shop".into(),
+            labels: Default::default(),
+        };
         let session = Session::begin(Setup {
             session: SessionId::new(1, [1; 10]),
             principal,
@@ -82,7 +89,14 @@ impl Harness {
             observer: None,
         })
         .unwrap();
-        Self { session, outbox: Outbox::default(), asks: Vec::new(), client_input: BytesMut::new(), target_input: BytesMut::new(), folder }
+        Self {
+            session,
+            outbox: Outbox::default(),
+            asks: Vec::new(),
+            client_input: BytesMut::new(),
+            target_input: BytesMut::new(),
+            folder,
+        }
     }
 
     fn after<T>(&mut self, done: Result<T, End>) {
@@ -121,7 +135,8 @@ impl Harness {
     }
 
     fn hold(&self) -> u64 {
-        let asked = self.asks.iter().rev().find_map(|ask| if let Ask::Hold(request) = ask { Some(request.hold) } else { None });
+        let asked =
+            self.asks.iter().rev().find_map(|ask| if let Ask::Hold(request) = ask { Some(request.hold) } else { None });
         asked.expect("a hold was asked for")
     }
 
@@ -253,7 +268,7 @@ fn a_denied_result_leaves_no_row_in_the_trail() {
     let client = harness.to_client();
     assert_eq!(tags(&client), "EZ");
     assert!(String::from_utf8_lossy(&client).contains("too much"));
-    assert!(!harness.payload().windows(2).any(|window| window == b"42" ) || tags(&harness.payload()) == "EZ");
+    assert!(!harness.payload().windows(2).any(|window| window == b"42") || tags(&harness.payload()) == "EZ");
     let decided = harness.evidence("decided");
     assert_eq!((&decided[0]["decision"], &decided[0]["rows"]), (&json!("denied"), &json!(ROWS)));
     // The session goes on.

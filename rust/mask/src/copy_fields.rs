@@ -125,7 +125,13 @@ pub(crate) fn binary_header(data: &[u8]) -> Result<Option<usize>, CopyError> {
     if data[..known] != SIGNATURE[..known] {
         return Err(CopyError::Malformed("no signature"));
     }
-    let Some(rest) = data.get(SIGNATURE.len() + 4..) else { return Ok(None) };
+    let Some((flags, rest)) = data.get(SIGNATURE.len()..).and_then(|rest| rest.split_at_checked(4)) else {
+        return Ok(None);
+    };
+    // The upper half of the flags changes what follows; a reader that does not know them must stop.
+    if flags[..2] != [0, 0] {
+        return Err(CopyError::Malformed("unknown flags"));
+    }
     let Some(length) = rest.first_chunk::<4>() else { return Ok(None) };
     let length = usize::try_from(i32::from_be_bytes(*length)).ok().filter(|length| *length <= 65_536);
     let length = length.ok_or(CopyError::Malformed("a header extension beyond measure"))? + SIGNATURE.len() + 8;

@@ -52,7 +52,7 @@ fn walk(detectors: &Detectors, value: &[u8], scratch: &mut Scratch, out: &mut By
         let end = match byte {
             b' ' | b'\t' | b'\n' | b'\r' | b'{' | b'}' | b'[' | b']' | b',' | b':' => at + 1,
             b'"' => string_end(value, at)?,
-            b'-' | b'0'..=b'9' => at + run(&value[at..], |byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)),
+            b'-' | b'0'..=b'9' => number_end(value, at)?,
             b't' | b'f' | b'n' => word_end(value, at)?,
             _ => return Err(NotJson),
         };
@@ -108,8 +108,13 @@ fn word_end(value: &[u8], start: usize) -> Result<usize, NotJson> {
     word.map(|word| start + word.len()).ok_or(NotJson)
 }
 
-fn run(value: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
-    value.iter().position(|byte| !belongs(*byte)).unwrap_or(value.len())
+/// One past the number that begins at `start`. Signs only where JSON has them: `123-45-6789` is no number.
+fn number_end(value: &[u8], start: usize) -> Result<usize, NotJson> {
+    let belongs = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+    let length = value[start..].iter().position(|byte| !belongs(byte)).unwrap_or(value.len() - start);
+    let number = &value[start..start + length];
+    let misplaced = |pair: &[u8]| matches!(pair[1], b'+' | b'-') && !matches!(pair[0], b'e' | b'E');
+    if number.windows(2).any(misplaced) { Err(NotJson) } else { Ok(start + length) }
 }
 
 /// Undoes the escapes of a string. A surrogate without its partner, or an escape JSON does not know, becomes U+FFFD.

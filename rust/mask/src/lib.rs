@@ -4,6 +4,7 @@
 //!   happens to the other columns of a target.
 //! - A [`TypedMask`] is a kind made ready for one column's type; the table of which kinds suit which types stands in
 //!   [`types`]. Every mask gives a value that is valid for the type, in the text and in the binary format.
+//! - A [`Planner`] joins these for one session and says what happens to a column.
 //! - A [`RowPlan`] holds a [`ColumnPlan`] per column; a [`Rewriter`] applies it to rows, a [`CopyRewriter`] to the data
 //!   of COPY. Rows that do not change are never copied.
 //! - [`Detectors`] mask what they find inside texts and JSON; [`scrub`] does so for the free text of errors and notices.
@@ -24,8 +25,11 @@ mod masker;
 mod numbers;
 mod pattern;
 mod plan;
+mod planner;
 mod problem;
 mod row;
+#[cfg(test)]
+mod tests;
 mod typed;
 pub mod types;
 mod value;
@@ -36,6 +40,7 @@ pub use detectors::{Detectors, scrub};
 pub use kind::MaskKind;
 pub use masker::{CellMask, Masker};
 pub use plan::{ColumnPlan, Opaque, RowPlan};
+pub use planner::Planner;
 pub use problem::{At, Problem};
 pub use row::{Rewriter, RowError, RowOutcome};
 pub use typed::TypedMask;

@@ -64,9 +64,9 @@ impl ColumnPlan {
     /// Appends what stands for `cell`, if it changes.
     pub(crate) fn apply(&self, cell: Cell<'_>, scratch: &mut Scratch, out: &mut BytesMut) -> Change {
         match self {
-            _ if cell == Cell::Null => Change::None,
-            Self::Pass => Change::None,
             Self::Refuse => Change::Refused,
+            Self::Pass => Change::None,
+            _ if cell == Cell::Null => Change::None,
             Self::Mask(mask) => match mask.write(cell, out) {
                 Written::Value => Change::Value,
                 Written::Null => Change::Null,
@@ -83,6 +83,7 @@ impl ColumnPlan {
 pub struct RowPlan {
     columns: Vec<ColumnPlan>,
     passes: bool,
+    refused: Option<usize>,
 }
 
 impl RowPlan {
@@ -90,7 +91,8 @@ impl RowPlan {
     #[must_use]
     pub fn new(columns: Vec<ColumnPlan>) -> Self {
         let passes = columns.iter().all(|column| matches!(column, ColumnPlan::Pass));
-        Self { columns, passes }
+        let refused = columns.iter().position(|column| matches!(column, ColumnPlan::Refuse));
+        Self { columns, passes, refused }
     }
 
     /// The columns.
@@ -108,6 +110,6 @@ impl RowPlan {
     /// The first column because of which no row may be delivered, counted from 0.
     #[must_use]
     pub fn refused(&self) -> Option<usize> {
-        self.columns.iter().position(|column| matches!(column, ColumnPlan::Refuse))
+        self.refused
     }
 }

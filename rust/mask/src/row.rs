@@ -76,6 +76,9 @@ impl Rewriter {
         if plan.passes() {
             return Ok(RowOutcome::default());
         }
+        if let Some(column) = plan.refused() {
+            return Err(RowError::Refused(column));
+        }
         let begun = out.len();
         let outcome = self.walk(plan, formats, body, out);
         if outcome.is_err() {

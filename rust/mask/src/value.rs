@@ -10,7 +10,7 @@ use crate::json;
 use crate::plan::Opaque;
 use crate::types::{Look, look};
 
-/// How deep rows may stand in rows. Deeper ones count as opaque.
+/// How deep rows and arrays may stand in each other. Of deeper ones nothing is shown.
 const DEPTH: usize = 16;
 
 /// Buffers kept from value to value, so that rows cost no allocation.
@@ -123,58 +123,35 @@ impl Looking<'_> {
 
     fn array_text(&mut self, element: u32, value: &[u8], depth: usize, out: &mut BytesMut) -> Change {
         let begun = out.len();
-        let walked = match depth.checked_sub(1) {
-            Some(depth) => array::text(self, element, value, depth, out),
-            None => Err(array::Malformed),
-        };
-        match walked {
-            Ok(Change::Value) => Change::Value,
-            Ok(other) => {
-                out.truncate(begun);
-                other
-            }
-            Err(array::Malformed) => {
-                out.truncate(begun);
-                self.stars(value, out)
-            }
-        }
+        let walked = deeper(depth).and_then(|depth| array::text(self, element, value, depth, out));
+        self.settle(walked, begun, out)
     }
 
     fn array_binary(&mut self, element: u32, value: &[u8], depth: usize, out: &mut BytesMut) -> Change {
         let begun = out.len();
-        let walked = match depth.checked_sub(1) {
-            Some(depth) => array::binary(self, element, value, depth, out),
-            None => Err(array::Malformed),
-        };
-        self.settle(walked, begun, value, out)
+        let walked = deeper(depth).and_then(|depth| array::binary(self, element, value, depth, out));
+        self.settle(walked, begun, out)
     }
 
     fn record_binary(&mut self, value: &[u8], depth: usize, out: &mut BytesMut) -> Change {
         let begun = out.len();
-        let walked = match depth.checked_sub(1) {
-            Some(depth) => array::record(self, value, depth, out),
-            None => Err(array::Malformed),
-        };
-        self.settle(walked, begun, value, out)
+        let walked = deeper(depth).and_then(|depth| array::record(self, value, depth, out));
+        self.settle(walked, begun, out)
     }
 
-    fn settle(
-        &mut self,
-        walked: Result<Change, array::Malformed>,
-        begun: usize,
-        value: &[u8],
-        out: &mut BytesMut,
-    ) -> Change {
-        match walked {
-            Ok(Change::Value) => Change::Value,
-            Ok(other) => {
-                out.truncate(begun);
-                other
-            }
-            Err(array::Malformed) => {
-                out.truncate(begun);
-                self.opaque(value, out)
-            }
+    /// A value that is not built as its type says, or too deep, may hold anything: nothing of it is shown.
+    fn settle(&self, walked: Result<Change, array::Malformed>, begun: usize, out: &mut BytesMut) -> Change {
+        let change = walked.unwrap_or(match self.opaque {
+            Opaque::Refuse => Change::Refused,
+            Opaque::Scan | Opaque::Null => Change::Null,
+        });
+        if change != Change::Value {
+            out.truncate(begun);
         }
+        change
     }
+}
+
+fn deeper(depth: usize) -> Result<usize, array::Malformed> {
+    depth.checked_sub(1).ok_or(array::Malformed)
 }

@@ -63,13 +63,15 @@ pub struct Fault {
     pub rule: Option<String>,
     /// A reference that a reviewer or operator can look up in the trail.
     pub reference: Option<String>,
+    /// Where in the request's text, in characters from 1.
+    pub position: Option<usize>,
 }
 
 impl Fault {
     /// A fault with a message and nothing else.
     #[must_use]
     pub fn new(whose: Whose, kind: FaultKind, message: impl Into<String>) -> Self {
-        Self { whose, kind, message: message.into(), hint: None, rule: None, reference: None }
+        Self { whose, kind, message: message.into(), hint: None, rule: None, reference: None, position: None }
     }
 
     /// The client broke the protocol.

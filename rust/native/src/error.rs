@@ -13,7 +13,6 @@ pub fn raise(message: impl Into<String>) -> PyErr {
 }
 
 /// The exception for a fault: what happened, and what to do next if anything can be said.
-#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
 pub fn raise_fault(fault: Fault) -> PyErr {
     match &fault.hint {
         Some(hint) => raise(format!("{} ({hint})", fault.message)),

@@ -26,10 +26,11 @@ impl Masker {
     #[staticmethod]
     fn from_settings(settings: &[u8]) -> PyResult<Self> {
         let settings = serde_json::from_slice(settings).map_err(|error| raise(error.to_string()))?;
-        let classes = Classes::load(&settings).map_err(|problems| {
-            raise(problems.first().map_or_else(String::new, |problem| problem.message.clone()))
-        })?;
-        mask::Masker::from_classes(Arc::new(classes), Reveals::default()).map(Self).map_err(|problem| raise(problem.message))
+        let classes = Classes::load(&settings)
+            .map_err(|problems| raise(problems.first().map_or_else(String::new, |problem| problem.message.clone())))?;
+        mask::Masker::from_classes(Arc::new(classes), Reveals::default())
+            .map(Self)
+            .map_err(|problem| raise(problem.message))
     }
 
     /// `value` with everything the detectors find masked; the same object if they find nothing.
@@ -43,7 +44,12 @@ impl Masker {
 
     /// Rows of cells (bytes or None) under columns of these names, each `column`, `table.column` or
     /// `schema.table.column`.
-    fn mask_rows(&self, py: Python<'_>, rows: Vec<Vec<Option<Vec<u8>>>>, columns: Vec<String>) -> Vec<Vec<Option<Py<PyBytes>>>> {
+    fn mask_rows(
+        &self,
+        py: Python<'_>,
+        rows: Vec<Vec<Option<Vec<u8>>>>,
+        columns: Vec<String>,
+    ) -> Vec<Vec<Option<Py<PyBytes>>>> {
         let names: Vec<&str> = columns.iter().map(String::as_str).collect();
         let masked = py.detach(|| {
             let columns = self.0.columns(&names);

@@ -114,7 +114,8 @@ async fn attempt(plan: &TargetPlan, credential: &Credential, dial: Dial) -> Resu
                 }
             }
             DialStep::Secure => {
-                let secured = secure(plan, credential, stream).await.map_err(|fault| (fault, security == Security::Offered))?;
+                let secured =
+                    secure(plan, credential, stream).await.map_err(|fault| (fault, security == Security::Offered))?;
                 (stream, encrypted) = (secured.0, true);
                 dialogue.secured(secured.1);
             }

@@ -147,7 +147,8 @@ impl Gateway {
     /// # Errors
     /// The answer is not JSON; the event stays unanswered.
     pub fn answer(&self, id: u64, answer: &[u8]) -> Result<bool, Fault> {
-        let answer = serde_json::from_slice(answer).map_err(|error| mistake(format!("an answer is not JSON: {error}")))?;
+        let answer =
+            serde_json::from_slice(answer).map_err(|error| mistake(format!("an answer is not JSON: {error}")))?;
         Ok(self.core.events.answer(id, answer))
     }
 
@@ -184,8 +185,8 @@ impl Gateway {
     /// # Errors
     /// The principal cannot be read.
     pub fn regroup(&self, session: &str, principal: &[u8]) -> Result<bool, Fault> {
-        let principal: Principal =
-            serde_json::from_slice(principal).map_err(|error| mistake(format!("a principal cannot be read: {error}")))?;
+        let principal: Principal = serde_json::from_slice(principal)
+            .map_err(|error| mistake(format!("a principal cannot be read: {error}")))?;
         let Some(handle) = self.core.sessions.find(session) else { return Ok(false) };
         if locked(&handle.principal).identity != principal.identity {
             return Err(mistake("a session's identity cannot change"));
@@ -221,7 +222,8 @@ impl Gateway {
     /// # Errors
     /// The detail is not JSON, or the trail cannot be written.
     pub fn record(&self, kind: &str, detail: &[u8]) -> Result<(), Fault> {
-        let detail = serde_json::from_slice(detail).map_err(|error| mistake(format!("a detail is not JSON: {error}")))?;
+        let detail =
+            serde_json::from_slice(detail).map_err(|error| mistake(format!("a detail is not JSON: {error}")))?;
         let position = self.core.trail.operator(&Operator { action: kind.to_owned(), detail })?;
         self.core.trail.wait_durable(position)
     }
@@ -250,7 +252,11 @@ impl Gateway {
         let threads = std::mem::take(&mut *locked(&self.threads));
         for thread in threads {
             if thread.join().is_err() {
-                return Err(Fault::new(Whose::Gateway, FaultKind::Internal, "a thread ended by a fault of the gateway"));
+                return Err(Fault::new(
+                    Whose::Gateway,
+                    FaultKind::Internal,
+                    "a thread ended by a fault of the gateway",
+                ));
             }
         }
         self.core.trail.close()

@@ -210,7 +210,8 @@ impl Door<'_> {
         self.knock.core.open().map_err(told)?;
         if self.knock.full {
             add(&self.knock.core.counters.connections_refused, 1);
-            let message = format!("the gateway has all {} connections it may have", self.knock.loaded.limits.connections);
+            let message =
+                format!("the gateway has all {} connections it may have", self.knock.loaded.limits.connections);
             let fault = Fault::new(Whose::Gateway, FaultKind::TooMany, message);
             return Err(told(fault.hint("try again later, or raise limits.connections")));
         }
@@ -223,7 +224,9 @@ impl Door<'_> {
 
     fn throttled(&self) -> Result<(), Left> {
         let user = &self.greeting.opening().user;
-        let Some(wait) = self.knock.core.throttle.wait(self.knock.peer.ip(), user, Instant::now()) else { return Ok(()) };
+        let Some(wait) = self.knock.core.throttle.wait(self.knock.peer.ip(), user, Instant::now()) else {
+            return Ok(());
+        };
         add(&self.knock.core.counters.connections_refused, 1);
         let message = format!("too many failed logins: try again in {:.0} seconds", wait.as_secs_f64().ceil());
         Err(told(Fault::new(Whose::Client, FaultKind::TooMany, message)))

@@ -51,8 +51,9 @@ pub(crate) fn bind(name: &str, address: &str) -> Result<TcpListener, Fault> {
         };
         internal(&format!("listeners.{name}: cannot listen on {address}"), error).hint(hint)
     };
-    let address: SocketAddr =
-        address.parse().map_err(|_| wrong(&io::Error::new(io::ErrorKind::InvalidInput, "not an address with a port")))?;
+    let address: SocketAddr = address
+        .parse()
+        .map_err(|_| wrong(&io::Error::new(io::ErrorKind::InvalidInput, "not an address with a port")))?;
     let listen = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;

@@ -42,7 +42,8 @@ impl Counters {
         let mut text = String::with_capacity(2048);
         let mut line = |kind: &str, name: &str, help: &str, value: u64| {
             // Writing to a String cannot fail.
-            let _ = write!(text, "# HELP penstock_{name} {help}\n# TYPE penstock_{name} {kind}\npenstock_{name} {value}\n");
+            let _ =
+                write!(text, "# HELP penstock_{name} {help}\n# TYPE penstock_{name} {kind}\npenstock_{name} {value}\n");
         };
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         line("gauge", "sessions_open", "Sessions open now.", open as u64);

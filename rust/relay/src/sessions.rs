@@ -48,7 +48,8 @@ pub(crate) struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut taken) = locked(&self.sessions.inner).seats.entry(std::mem::take(&mut self.identity)) {
+        if let Entry::Occupied(mut taken) = locked(&self.sessions.inner).seats.entry(std::mem::take(&mut self.identity))
+        {
             *taken.get_mut() -= 1;
             if *taken.get() == 0 {
                 taken.remove();

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use model::{Fault, FaultKind, Whose};
 use gate::Rules;
+use model::{Fault, FaultKind, Whose};
 use protocols::Protocol;
 use protocols::greeting::{KnownToken, Method};
 use protocols::scram::Verifier;

@@ -18,7 +18,8 @@ pub(crate) enum Stream {
 
 /// Sets what every connection has: no delay for small messages, and probes that notice a dead peer.
 pub(crate) fn prepare(socket: &TcpStream) {
-    let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    let keepalive =
+        socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
     // Either may fail on a socket that is already gone, which the next read tells better.
     let _ = socket.set_nodelay(true);
     let _ = socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive);

@@ -22,7 +22,7 @@ struct Terms {
     longest: Duration,
 }
 
-const ADDRESS: Terms = Terms { free: 10, longest: Duration::from_secs(60) };
+const ADDRESS: Terms = Terms { free: 50, longest: Duration::from_secs(60) };
 const USER: Terms = Terms { free: 20, longest: Duration::from_secs(5) };
 
 /// Who failed lately.

@@ -6,17 +6,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use crate::checks::{self, Check};
 use crate::iban;
-
-/// The least a value must contain for a form to match in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// An `@`.
-    At,
-    /// So many ASCII digits, anywhere.
-    Digits(usize),
-    /// Two letters that are a country of the IBAN registry and two digits behind them.
-    Iban,
-}
+use crate::looks::{self, Look};
 
 /// One shape of what a detector finds.
 #[derive(Debug)]
@@ -24,14 +14,16 @@ pub(crate) struct Form {
     pattern: &'static str,
     /// Decides on a candidate.
     pub(crate) check: Check,
-    /// The cheap look.
-    pub(crate) need: Need,
+    /// How many digits a value must have with nothing but separators between them.
+    pub(crate) digits: usize,
+    /// What else it must have.
+    pub(crate) look: Look,
     compiled: OnceLock<Result<Regex, String>>,
 }
 
 impl Form {
-    const fn new(pattern: &'static str, check: Check, need: Need) -> Self {
-        Self { pattern, check, need, compiled: OnceLock::new() }
+    const fn new(pattern: &'static str, check: Check, digits: usize, look: Look) -> Self {
+        Self { pattern, check, digits, look, compiled: OnceLock::new() }
     }
 
     /// The compiled pattern, shared by every scanner of the process.
@@ -82,13 +74,13 @@ pub(crate) static ALL: [Detector; 5] = [
     Detector { name: "iban", forms: &IBAN_FORMS },
 ];
 
-static US_SSN: [Form; 1] = [Form::new(SSN, checks::us_ssn, Need::Digits(9))];
-static PAYMENT_CARD: [Form; 1] = [Form::new(CARD, checks::payment_card, Need::Digits(13))];
-static EMAIL_FORMS: [Form; 1] = [Form::new(EMAIL, checks::whole, Need::At)];
+static US_SSN: [Form; 1] = [Form::new(SSN, checks::us_ssn, 9, looks::us_ssn)];
+static PAYMENT_CARD: [Form; 1] = [Form::new(CARD, checks::payment_card, 13, looks::any)];
+static EMAIL_FORMS: [Form; 1] = [Form::new(EMAIL, checks::whole, 0, looks::at_sign)];
 static PHONE: [Form; 4] = [
-    Form::new(PHONE_E164, checks::whole, Need::Digits(8)),
-    Form::new(PHONE_EXIT_CODE, checks::separated, Need::Digits(10)),
-    Form::new(PHONE_AMERICAN, checks::not_a_tail, Need::Digits(10)),
-    Form::new(PHONE_TRUNK, checks::trunk_phone, Need::Digits(9)),
+    Form::new(PHONE_E164, checks::whole, 8, looks::plus),
+    Form::new(PHONE_EXIT_CODE, checks::separated, 10, looks::double_zero),
+    Form::new(PHONE_AMERICAN, checks::not_a_tail, 10, looks::american_phone),
+    Form::new(PHONE_TRUNK, checks::trunk_phone, 9, looks::trunk_phone),
 ];
-static IBAN_FORMS: [Form; 1] = [Form::new(IBAN, iban::check, Need::Iban)];
+static IBAN_FORMS: [Form; 1] = [Form::new(IBAN, iban::check, 0, iban::may_begin)];

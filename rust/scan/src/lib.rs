@@ -17,6 +17,7 @@
 mod checks;
 mod detectors;
 mod iban;
+mod looks;
 mod patterns;
 #[cfg(test)]
 mod reference;
@@ -72,7 +73,8 @@ pub trait Matcher: Send + Sync + fmt::Debug {
 
     /// Whether `value` may hold a match: may be wrong when it says yes, never when it says no.
     ///
-    /// Holds for parts of `value` too: where this says no, every slice of `value` has no match either.
+    /// Holds for parts of `value` too, and for what they spell once backslashes that only escape are taken out: where this
+    /// says no, none of that has a match either.
     fn may_hit(&self, value: &[u8]) -> bool;
 }
 

@@ -1,10 +1,10 @@
 //! The matcher on the `regex` crate: cheap looks at the bytes first, a pattern's linear search only where they say maybe.
 
-use memchr::memchr;
 use regex::bytes::Regex;
 
-use crate::detectors::{Detector, Form, Need};
-use crate::{DetectorId, Matcher, Problem, Span, iban};
+use crate::detectors::{Detector, Form};
+use crate::looks::{count_digits, longest_chain};
+use crate::{DetectorId, Matcher, Problem, Span};
 
 #[derive(Debug)]
 struct Compiled {
@@ -35,29 +35,22 @@ impl Patterns {
                 forms.push(Compiled { detector: DetectorId(id), form, regex });
             }
         }
-        let digits = forms.iter().filter_map(|compiled| match compiled.form.need {
-            Need::Digits(count) => Some(count),
-            Need::At | Need::Iban => None,
-        });
-        let fewest_digits = digits.min();
+        let fewest_digits = forms.iter().map(|compiled| compiled.form.digits).filter(|digits| *digits > 0).min();
         Ok(Self { forms, fewest_digits })
     }
 
-    fn wants_digits(&self, value: &[u8]) -> usize {
+    /// The most digits in one chain, or 0 if there are too few for any form.
+    fn digits(&self, value: &[u8]) -> usize {
         match self.fewest_digits {
-            Some(fewest) if value.len() >= fewest => count_digits(value),
+            Some(fewest) if value.len() >= fewest && count_digits(value) >= fewest => longest_chain(value),
             _ => 0,
         }
     }
 
     /// The forms that may match in `value`.
     fn candidates<'a>(&'a self, value: &'a [u8]) -> impl Iterator<Item = &'a Compiled> {
-        let digits = self.wants_digits(value);
-        self.forms.iter().filter(move |compiled| match compiled.form.need {
-            Need::At => memchr(b'@', value).is_some(),
-            Need::Digits(count) => digits >= count,
-            Need::Iban => iban::may_begin(value),
-        })
+        let digits = self.digits(value);
+        self.forms.iter().filter(move |compiled| digits >= compiled.form.digits && (compiled.form.look)(value))
     }
 }
 
@@ -94,16 +87,6 @@ impl Compiled {
         }
         None
     }
-}
-
-/// How many bytes are ASCII digits. Short blocks summed in bytes, which cannot overflow, let the compiler use vector
-/// instructions; overflow checks on each addition would not.
-fn count_digits(value: &[u8]) -> usize {
-    let block = |bytes: &[u8]| {
-        let count = bytes.iter().fold(0u8, |count, byte| count.wrapping_add(u8::from(byte.is_ascii_digit())));
-        usize::from(count)
-    };
-    value.chunks(128).map(block).sum()
 }
 
 fn too_many() -> Problem {

@@ -77,6 +77,7 @@ pub(crate) fn statement(root: &NodeEnum) -> Statement {
         writes: false,
         transaction,
         detail,
+        settings: collector.settings,
         parameters: collector.parameters,
         secrets: secrets || collector.secrets,
         lineage: lineage::build(root),

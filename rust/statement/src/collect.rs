@@ -19,6 +19,7 @@ pub(crate) struct Collector {
     pub secrets: bool,
     pub parameters: u16,
     pub unmodelled: bool,
+    pub settings: Vec<(Box<str>, Option<Box<str>>)>,
     /// It contains a query.
     pub queries: bool,
     access: Access,
@@ -45,6 +46,7 @@ impl Collector {
             secrets: false,
             parameters: 0,
             unmodelled: false,
+            settings: Vec::new(),
             queries: false,
             access,
             ctes: Vec::new(),
@@ -103,7 +105,7 @@ impl Collector {
     /// What a node says of itself.
     fn note(&mut self, node: NodeRef<'_>) {
         match node {
-            NodeRef::FuncCall(call) => self.function(&strings(&call.funcname)),
+            NodeRef::FuncCall(call) => self.call(call),
             NodeRef::RangeTableSample(sample) => self.function(&strings(&sample.method)),
             NodeRef::CreateTrigStmt(stmt) => self.function(&strings(&stmt.funcname)),
             NodeRef::CreateEventTrigStmt(stmt) => self.function(&strings(&stmt.funcname)),
@@ -126,6 +128,19 @@ impl Collector {
             NodeRef::DoStmt(_) => self.hidden_sql = true,
             _ => {}
         }
+    }
+
+    /// A call. `set_config` with a constant name is SET in another form, and is judged as such.
+    fn call(&mut self, call: &pb::FuncCall) {
+        let name = strings(&call.funcname);
+        if matches!(name.as_slice(), ["set_config"] | ["pg_catalog", "set_config"])
+            && let [setting, value, _] = call.args.as_slice()
+            && let Some(setting) = kinds::constant(setting)
+        {
+            self.settings.push((setting, kinds::constant(value)));
+            return;
+        }
+        self.function(&name);
     }
 
     /// `(x).name` runs a function of that name if the value has no field of that name, so both are possible.

@@ -251,7 +251,15 @@ fn copy(stmt: &pb::CopyStmt) -> Class {
         CopyEnd::File => class.server_io.push("files"),
         CopyEnd::Program => class.server_io.push("programs"),
     }
-    class.detail(Detail::Copy(Copy { inwards: stmt.is_from, source, format: format.into(), end }))
+    let options = stmt.options.iter().filter_map(|node| match &node.node {
+        Some(NodeEnum::DefElem(element)) => {
+            let value = inner(element.arg.as_deref()).map_or_else(|| "true".into(), written);
+            Some((element.defname.to_ascii_lowercase().into(), value))
+        }
+        _ => None,
+    });
+    let options = options.collect();
+    class.detail(Detail::Copy(Copy { inwards: stmt.is_from, source, format: format.into(), options, end }))
 }
 
 fn session(root: &NodeEnum) -> Option<Class> {
@@ -321,6 +329,25 @@ fn set(stmt: &pb::VariableSetStmt) -> Option<Class> {
         Kind::VarReset => changing("reset", Detail::Reset { name: Some(name) }),
         Kind::VarResetAll => changing("reset", Detail::Reset { name: None }),
     })
+}
+
+/// An option's value as written, without quotes.
+fn written(node: &NodeEnum) -> Box<str> {
+    match node {
+        NodeEnum::String(string) => string.sval.as_str().into(),
+        NodeEnum::Boolean(boolean) => if boolean.boolval { "true" } else { "false" }.into(),
+        NodeEnum::Integer(integer) => integer.ival.to_string().into(),
+        _ => value(node),
+    }
+}
+
+/// A constant's value without quotes; `None` for anything else.
+pub(crate) fn constant(node: &pg_query::Node) -> Option<Box<str>> {
+    match node.node.as_ref()? {
+        node @ NodeEnum::AConst(_) => Some(value(node)),
+        NodeEnum::TypeCast(cast) => cast.arg.as_deref().and_then(constant),
+        _ => None,
+    }
 }
 
 /// A setting's value as written, without quotes.

@@ -208,6 +208,8 @@ pub struct Copy {
     pub source: CopySource,
     /// `text`, `csv`, `binary`, or whatever else the text says.
     pub format: Box<str>,
+    /// The other options as written, without their quotes, names in lower case.
+    pub options: Vec<(Box<str>, Box<str>)>,
     /// The other end.
     pub end: CopyEnd,
 }
@@ -286,6 +288,8 @@ pub struct Statement {
     pub transaction: Transaction,
     /// What is particular to its kind.
     pub detail: Detail,
+    /// Settings it changes by calling `set_config` with a constant name; the value is `None` if it is no constant.
+    pub settings: Vec<(Box<str>, Option<Box<str>>)>,
     /// The highest `$n` in it; 0 if none.
     pub parameters: u16,
     /// Its string literals are or contain passwords or connection strings.

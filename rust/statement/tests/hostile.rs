@@ -296,7 +296,7 @@ proptest! {
 
     #[test]
     fn no_text_is_fatal(text in "\\PC{0,200}") {
-        let _ = exercise(&parser(), &text);
+        let _ = exercise(parser(), &text);
     }
 
     #[test]

@@ -15,8 +15,8 @@ if importlib.util.find_spec("penstock._native") is None:
     _stand_in.NativeError = type("NativeError", (Exception,), {})  # type: ignore[attr-defined]
     sys.modules["penstock._native"] = _stand_in
 
-from penstock.state.database import Database  # noqa: E402
-from support.state import House, fresh_postgres  # noqa: E402
+from penstock.state.database import Database
+from support.state import House, fresh_postgres
 
 
 @pytest.fixture

@@ -177,7 +177,8 @@ async def test_a_cover_ends(database: Database, monkeypatch: pytest.MonkeyPatch)
     desk, gate = desk_on(database)
     await desk.hold(hold("s1"))
     await desk.review(gate.registered["s1", 1], DBA, Review(approve=True, reason="r", cover_seconds=60))
-    from penstock.state import approvals, database as clock
+    from penstock.state import approvals
+    from penstock.state import database as clock
 
     now = clock.now_us()
     monkeypatch.setattr(approvals, "now_us", lambda: now + 61_000_000)

@@ -165,9 +165,7 @@ async def test_revoked_means_refused(house: House, oidc_issuer: Issuer) -> None:
     await proof_of(house, Login("job", secret=fresh))
 
 
-async def test_without_a_fresh_view_of_revocations_nobody_enters(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_a_fresh_view_of_revocations_nobody_enters(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     text, agent = static()
     house.authenticator.load(book(None, agent))
     monkeypatch.setattr(revocations, "FRESH_SECONDS", -1.0)

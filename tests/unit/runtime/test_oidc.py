@@ -102,7 +102,7 @@ async def test_clocks_may_differ_by_the_leeway_and_no_more(
     now = int(time.time())
     verifier = oidc.Verifier(clock=lambda: float(now))
     verifier.load({"ci": described(oidc_issuer)})
-    claims = {name: None if offset is None else now + offset for name, offset in offsets.items()}
+    claims: dict[str, Any] = {name: None if offset is None else now + offset for name, offset in offsets.items()}
     token = oidc_issuer.mint("job", **({"iat": now, "nbf": now} | claims))
     if reason is None:
         await verifier.verify(token, "ci")
@@ -172,9 +172,7 @@ async def test_unknown_kids_fetch_the_keys_once(issuer: Issuer) -> None:
     verifier = verifier_for(issuer)
     await verifier.verify(issuer.mint("job"), "ci")
     hidden = ECKey.generate_key("P-256", private=True)
-    flood = [
-        jwt.encode({"alg": "ES256", "kid": f"kid-{number}"}, issuer.claims("job"), hidden) for number in range(50)
-    ]
+    flood = [jwt.encode({"alg": "ES256", "kid": f"kid-{number}"}, issuer.claims("job"), hidden) for number in range(50)]
     await asyncio.gather(*(rejected(verifier, token) for token in flood))
     assert issuer.requests.count("/keys") == 1
 

@@ -1,6 +1,5 @@
 """Signed webhooks against a receiver of their own."""
 
-import asyncio
 import json
 import threading
 import time
@@ -15,6 +14,7 @@ from penstock.approvals.reviewers import ReviewerSet
 from penstock.state.approvals import ApprovalStore
 from penstock.state.database import Database
 from support.desk import DBA, desk_on, hold
+from support.waiting import eventually
 
 _SECRET = "a shared secret"
 
@@ -40,7 +40,7 @@ def receiver() -> Iterator[Receiver]:
             self.send_header("location", "http://127.0.0.1:1/")
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class names it)
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -61,9 +61,11 @@ async def deliver(*sets: ReviewerSet, backoff: tuple[float, ...] = (0.01, 0.01))
 
     hooks.send(sets, {"type": "test"}, told)
     expected = sum(len(each.notify) for each in sets)
-    async with asyncio.timeout(10):
-        while len(ended) < expected:
-            await asyncio.sleep(0.01)
+
+    async def all_ended() -> bool:
+        return len(ended) == expected
+
+    await eventually(all_ended, seconds=10)
     await hooks.close()
     return ended
 
@@ -128,9 +130,11 @@ async def test_a_request_and_its_decision_are_announced_without_rows(sqlite: Dat
     reference = gate.registered["s1", 1]
     await desk.review(reference, DBA, Review(approve=True, reason="fine"))
     store = ApprovalStore(sqlite)
-    async with asyncio.timeout(5):
-        while [event["kind"] for event in await store.events(reference)].count("notified") < 2:
-            await asyncio.sleep(0.02)
+
+    async def both_arrived() -> bool:
+        return [event["kind"] for event in await store.events(reference)].count("notified") == 2
+
+    await eventually(both_arrived)
     told = sorted((json.loads(body) for _, body in receiver.got), key=lambda each: str(each["type"]))
     assert [each["type"] for each in told] == ["approval.decided", "approval.requested"]
     assert (told[0]["status"], told[0]["decided_by"], told[1]["status"]) == ("approved", "corp:ada", "pending")

@@ -381,4 +381,3 @@ fn formats_skip(reader: &mut Reader<'_>) -> Result<(), Malformed> {
     let count = reader.u16()?;
     reader.bytes(usize::from(count) * 2).map(drop)
 }
-

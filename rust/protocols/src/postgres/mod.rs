@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use model::FaultKind;
 
-use crate::{Catalog, Descriptor, Dialogue, Opening, Protocol, Survey, Understood, View};
 use crate::greeting::Entry;
+use crate::{Catalog, Descriptor, Dialogue, Opening, Protocol, Survey, Understood, View};
 use inspect::Inspector;
 use state::{Conversation, Limits};
 

@@ -69,6 +69,10 @@ pub fn write_error(out: &mut BytesMut, severity: Severity, fault: &Fault) {
     if let Some(hint) = &fault.hint {
         fields.push((b'H', hint.as_bytes()));
     }
+    let position = fault.position.map(|position| position.to_string());
+    if let Some(position) = &position {
+        fields.push((b'P', position.as_bytes()));
+    }
     message::write_report(out, b'E', &fields);
 }
 
@@ -82,7 +86,8 @@ pub fn write_notice(out: &mut BytesMut, text: &str) {
 #[must_use]
 pub fn error(state: &str, text: &str) -> Bytes {
     let mut out = BytesMut::new();
-    let fields: [(u8, &[u8]); 4] = [(b'S', b"ERROR"), (b'V', b"ERROR"), (b'C', state.as_bytes()), (b'M', text.as_bytes())];
+    let fields: [(u8, &[u8]); 4] =
+        [(b'S', b"ERROR"), (b'V', b"ERROR"), (b'C', state.as_bytes()), (b'M', text.as_bytes())];
     message::write_report(&mut out, b'E', &fields);
     out.freeze()
 }

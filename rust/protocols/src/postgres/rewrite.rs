@@ -80,7 +80,13 @@ pub fn rows(run: &mut Run, input: &mut BytesMut, out: &mut BytesMut, observe: bo
 ///
 /// # Errors
 /// The target broke the protocol, or the data cannot be delivered.
-pub fn copy_data(run: &mut Run, head: Head, input: &mut BytesMut, out: &mut BytesMut, observe: bool) -> Result<(), Fault> {
+pub fn copy_data(
+    run: &mut Run,
+    head: Head,
+    input: &mut BytesMut,
+    out: &mut BytesMut,
+    observe: bool,
+) -> Result<(), Fault> {
     let message = input.split_to(head.whole());
     let Copying::Out(rewriter) = &mut run.copying else {
         return Err(Fault::protocol(Whose::Target, "the target sent copy data where none was due"));

@@ -93,7 +93,8 @@ impl Client {
         }
         let salt = STANDARD.decode(attribute(&mut rest, 's')?);
         let salt = salt.ok().filter(|salt| !salt.is_empty()).ok_or(Failure::Malformed("the salt is not base64"))?;
-        let rounds: u32 = attribute(&mut rest, 'i')?.parse().map_err(|_| Failure::Malformed("the rounds are no number"))?;
+        let rounds: u32 =
+            attribute(&mut rest, 'i')?.parse().map_err(|_| Failure::Malformed("the rounds are no number"))?;
         let rounds = NonZeroU32::new(rounds).filter(|rounds| rounds.get() <= MOST_ROUNDS);
         let rounds = rounds.ok_or(Failure::Malformed("the server asks for an unreasonable number of rounds"))?;
         Ok(Derivation { password: password.to_owned(), salt, rounds, server_first: message.to_owned() })

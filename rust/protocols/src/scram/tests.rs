@@ -94,7 +94,9 @@ fn channel_binding_must_agree() {
 #[test]
 fn hostile_first_messages_are_malformed() {
     let long = format!("n,,n=,r={}", "a".repeat(MESSAGE_BYTES));
-    for message in ["", "n", "n,", "n,,", "n,,n=", "n,,r=abc", "n,a=admin,n=,r=abc", "p=tls-unique,,n=,r=abc", "x,,n=,r=a"] {
+    for message in
+        ["", "n", "n,", "n,,", "n,,n=", "n,,r=abc", "n,a=admin,n=,r=abc", "p=tls-unique,,n=,r=abc", "x,,n=,r=a"]
+    {
         let failure = Challenge::new(message.as_bytes(), UNBOUND, &pencil()).map(|_| ()).unwrap_err();
         assert!(matches!(failure, Failure::Malformed(_)), "{message}: {failure:?}");
     }

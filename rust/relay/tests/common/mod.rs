@@ -65,7 +65,7 @@ fn certificates(folder: &Path) {
         sign() { printf '%s\n' "$3" > "$1.ext"; openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -"$2" -extfile "$1.ext" -out "$1.crt"; }
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.crt -days 30 -subj /CN=authority
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout stranger.key -out stranger.crt -days 30 -subj /CN=stranger
-        key server localhost; sign server sha256 subjectAltName=DNS:localhost,IP:127.0.0.1
+        key server localhost; sign server sha256 subjectAltName=DNS:localhost
         key gateway localhost; sign gateway sha384 subjectAltName=DNS:localhost,DNS:shop.example,IP:127.0.0.1
         key client cert_user; sign client sha256 extendedKeyUsage=clientAuth
         chmod 0600 *.key
@@ -101,7 +101,6 @@ create role sneaky login password 'target-secret';
 grant rooty to sneaky;
 create role owner_role nologin;
 grant owner_role to reader;
-create database shop;
 ";
 
 /// The one cluster of this test program.
@@ -111,7 +110,8 @@ pub fn cluster() -> &'static Cluster {
         let folder = tempfile::Builder::new().prefix("penstock-pg").tempdir_in("/tmp").unwrap().keep();
         certificates(&folder);
         let (programs, port, data) = (programs(), free_port(), folder.join("data"));
-        let root = Command::new("chown").args(["-R", "postgres"]).arg(&folder).output().is_ok_and(|out| out.status.success());
+        // Works as root alone, and only then is needed.
+        let _ = Command::new("chown").args(["-R", "postgres"]).arg(&folder).output();
         let initdb = ["-A", "trust", "-U", "postgres", "--no-sync", "-D"];
         run(as_postgres(&programs.join("initdb")).args(initdb).arg(&data));
         std::fs::write(data.join("pg_hba.conf"), HBA).unwrap();
@@ -124,7 +124,6 @@ pub fn cluster() -> &'static Cluster {
         let mut config = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();
         config.push_str(&options);
         std::fs::write(data.join("postgresql.conf"), config).unwrap();
-        let _ = root;
         let mut postgres = as_postgres(&programs.join("postgres"));
         postgres.arg("-D").arg(&data);
         // The shell waits for its standard input to end, which it does when this process does, however it does.
@@ -143,11 +142,7 @@ pub fn cluster() -> &'static Cluster {
             assert!(Instant::now() < deadline, "PostgreSQL did not start");
             std::thread::sleep(Duration::from_millis(100));
         }
-        for statement in ROLES.split(';').map(str::trim).filter(|text| !text.is_empty()) {
-            // One session for each would lose password_encryption.
-            let _ = statement;
-        }
-        cluster.admin("postgres", &ROLES.replace("create database shop;\n", "")).unwrap();
+        cluster.admin("postgres", ROLES).unwrap();
         cluster.admin("postgres", "create database shop").unwrap();
         cluster.admin("shop", "create table t (id int, name text); insert into t select i, 'row ' || i from generate_series(1, 1000) i; grant all on t to public").unwrap();
         cluster
@@ -185,8 +180,9 @@ pub fn settings(trail: &Path) -> Value {
     let cluster = cluster();
     let rounds = NonZeroU32::new(4096).unwrap();
     let verifier = |token: &str| {
-        let bytes = Verifier::of(token, &salt_of("agent"), rounds);
-        stored(&bytes, token)
+        let text = scram_text(token);
+        assert_eq!(Verifier::parse(&text), Ok(Verifier::of(token, &salt_of("agent"), rounds)));
+        text
     };
     json!({
         "version": 1, "generation": 1, "hash": "00",
@@ -196,7 +192,7 @@ pub fn settings(trail: &Path) -> Value {
         "session": {"max_seconds": 28_800},
         "limits": {"connections": 100, "connections_per_identity": 50, "login_seconds": 15, "message_bytes": 67_108_864, "statement_bytes": 1_048_576},
         "targets": [{
-            "name": "shop", "protocol": "postgres", "labels": {}, "address": format!("127.0.0.1:{}", cluster.port),
+            "name": "shop", "protocol": "postgres", "labels": {}, "address": format!("localhost:{}", cluster.port),
             "databases": ["shop"], "server_names": ["shop.example"],
             "tls": {"mode": "prefer", "ca": null, "cert": null, "key": null},
             "credentials": {"default": {"user": "reader", "password": "target-secret", "set_role": null, "cert": null, "key": null}},
@@ -212,15 +208,11 @@ pub fn settings(trail: &Path) -> Value {
                 {"id": "bcdefghijk", "verifier": verifier(OTHER_TOKEN), "expires": null}]},
             {"name": "expired", "groups": [], "login": "scram", "mode": "enforce", "tokens": [
                 {"id": "abcdefghij", "verifier": verifier(TOKEN), "expires": 1}]},
+            {"name": "revoked", "groups": [], "login": "clear", "mode": "enforce", "tokens": []},
+            {"name": "ignored", "groups": [], "login": "clear", "mode": "enforce", "tokens": []},
+            {"name": "brief", "groups": [], "login": "clear", "mode": "enforce", "tokens": []},
             {"name": "pipeline", "groups": [], "login": "clear", "mode": "enforce", "tokens": []}],
     })
-}
-
-/// The verifier as stored. PostgreSQL itself makes it, so that ours is read as others write it.
-fn stored(ours: &Verifier, password: &str) -> String {
-    let text = scram_text(password);
-    assert_eq!(&Verifier::parse(&text).unwrap(), ours);
-    text
 }
 
 /// `SCRAM-SHA-256$…` for identity `agent`, computed with other tools than ours.
@@ -256,7 +248,7 @@ fn control(gateway: &Gateway, events: &Mutex<Vec<Value>>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         for event in gateway.take_events(64) {
             let event: Value = serde_json::from_slice(&event).unwrap();
-            if event["type"] == "login" {
+            if event["type"] == "login" && event["user"] != "ignored" {
                 let answer = judge(&event);
                 gateway.answer(event["id"].as_u64().unwrap(), answer.to_string().as_bytes()).unwrap();
             }
@@ -272,7 +264,8 @@ fn judge(event: &Value) -> Value {
     if !good || event["user"] == "revoked" {
         return json!({"ok": false, "reason": "test"});
     }
-    json!({"ok": true, "until": null, "principal": {
+    let until = (event["user"] == "brief").then_some(1);
+    json!({"ok": true, "until": until, "principal": {
         "identity": event["user"], "issuer": null, "subject": null, "groups": ["agents"], "token": proof["token"]}})
 }
 
@@ -372,6 +365,25 @@ pub fn messages_to(stream: &mut TcpStream, tag: u8) -> Vec<(u8, Vec<u8>)> {
             return all;
         }
     }
+}
+
+/// The fields of an ErrorResponse: severity, SQLSTATE, message.
+pub fn error(body: &[u8]) -> (String, String, String) {
+    let field = |tag: u8| {
+        let found = body.split(|byte| *byte == 0).find(|field| field.first() == Some(&tag));
+        String::from_utf8(found.map(|field| field[1..].to_vec()).unwrap_or_default()).unwrap()
+    };
+    (field(b'S'), field(b'C'), field(b'M'))
+}
+
+/// The fatal error that must come next, and the end of the connection after it.
+pub fn fatal(stream: &mut TcpStream) -> (String, String) {
+    let (tag, body) = message(stream);
+    assert_eq!(tag, b'E');
+    let (severity, code, text) = error(&body);
+    assert_eq!(severity, "FATAL");
+    assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0, "the connection ends");
+    (code, text)
 }
 
 /// A raw connection logged in as `pipeline`, in clear over loopback, and the cancel key it was given.

@@ -103,7 +103,10 @@ impl Catalog {
     pub fn find(&self, schema: Option<&str>, name: &str, path: &[String]) -> Option<&Relation> {
         let named = self.by_name.get(name)?;
         let within = |schema: &str| {
-            named.iter().filter_map(|oid| self.relations.get(oid)).find(|relation| *relation.schema == *schema && relation.kind != b'c')
+            named
+                .iter()
+                .filter_map(|oid| self.relations.get(oid))
+                .find(|relation| *relation.schema == *schema && relation.kind != b'c')
         };
         match schema {
             Some(schema) => within(schema),

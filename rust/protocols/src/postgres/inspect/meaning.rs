@@ -4,8 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use model::{Facts, FactValue, Fault, FaultKind, Whose};
-use statement::{Column, CopyEnd, CopySource, Detail, Exposure, Output, Outputs, Relation, Rights, Statement, Text, Transaction, Unreadable};
+use model::{FactValue, Facts, Fault, FaultKind, Whose};
+use statement::{
+    Column, CopyEnd, CopySource, Detail, Exposure, Output, Outputs, Relation, Rights, Statement, Text, Transaction,
+    Unreadable, UnreadableKind,
+};
+
+use mask::CopyFormat;
+use statement::settings::Verdict as Setting;
 
 use super::catalog::{Catalog, Relation as Known};
 use super::protection::Guard;
@@ -58,8 +64,8 @@ pub struct Meaning {
     pub protected_parameters: Vec<bool>,
     /// Columns of the relation a COPY TO copies.
     pub copied: Option<Box<[Origin]>>,
-    /// COPY in CSV format.
-    pub csv: bool,
+    /// How COPY writes its data.
+    pub format: Option<CopyFormat>,
     /// The inspector's epoch when this was concluded.
     pub epoch: u64,
 }
@@ -75,7 +81,9 @@ impl Meaning {
     #[must_use]
     pub fn output(&self, place: usize, total: usize) -> Output {
         match &self.outputs {
-            Outputs::Positions(outputs) if outputs.len() == total => outputs.get(place).copied().unwrap_or(Output::Carries),
+            Outputs::Positions(outputs) if outputs.len() == total => {
+                outputs.get(place).copied().unwrap_or(Output::Carries)
+            }
             _ => Output::Carries,
         }
     }
@@ -190,7 +198,7 @@ impl Inspector {
             outputs: exposure.outputs,
             protected_parameters: statement.parameters_protected(view),
             copied: None,
-            csv: false,
+            format: None,
             epoch: self.epoch,
             touched,
         };
@@ -264,11 +272,16 @@ impl Inspector {
                 meaning.effect = Effect::Setting { name, value: None };
             }
             Detail::Copy(copy) => {
-                meaning.csv = &*copy.format == "csv";
+                meaning.format = Some(copy_format(copy));
                 if copy.inwards {
                     meaning.effect = Effect::CopyIn;
                 } else if let CopySource::Relation { relation, columns } = &copy.source {
                     meaning.copied = self.copied(view, relation.schema.as_deref(), &relation.name, columns);
+                }
+            }
+            _ if !statement.settings.is_empty() => {
+                if let Some((name, value)) = statement.settings.last() {
+                    meaning.effect = Effect::Setting { name: name.clone(), value: value.clone() };
                 }
             }
             _ if statement.rights.contains(Rights::DDL) || statement.rights.contains(Rights::CALL) => {
@@ -337,26 +350,33 @@ impl Inspector {
             id: next_id(),
             kind: statement.kind,
             facts,
-            rights: statement.rights,
-            functions: statement.unreviewed_functions().map(|function| function.to_string().into()).collect(),
+            rights: settled_rights(statement),
+            functions: functions(statement),
             tables,
             text: Arc::clone(redacted),
             source: Some(shape),
-            reading: !statement.writes && statement.transaction == Transaction::None && !statement.rights.contains(Rights::CALL),
+            reading: !statement.writes
+                && statement.transaction == Transaction::None
+                && !statement.rights.contains(Rights::CALL),
             protected,
             fault: None,
         }
     }
 
     fn tables(&self, statement: &Statement, view: &View<'_>) -> Vec<Arc<str>> {
-        let mut tables: Vec<Arc<str>> = statement.relations.iter().map(|relation| {
-            let catalog = self.catalog.as_deref();
-            let known = catalog.and_then(|catalog| catalog.find(relation.schema.as_deref(), &relation.name, &view.path));
-            match known {
-                Some(known) => format!("{}.{}", known.schema, known.name).into(),
-                None => relation.to_string().into(),
-            }
-        }).collect();
+        let mut tables: Vec<Arc<str>> = statement
+            .relations
+            .iter()
+            .map(|relation| {
+                let catalog = self.catalog.as_deref();
+                let known =
+                    catalog.and_then(|catalog| catalog.find(relation.schema.as_deref(), &relation.name, &view.path));
+                match known {
+                    Some(known) => format!("{}.{}", known.schema, known.name).into(),
+                    None => relation.to_string().into(),
+                }
+            })
+            .collect();
         tables.sort_unstable();
         tables.dedup();
         tables
@@ -365,7 +385,11 @@ impl Inspector {
     fn copied(&self, view: &View<'_>, schema: Option<&str>, name: &str, columns: &[Box<str>]) -> Option<Box<[Origin]>> {
         let catalog = self.catalog.as_deref()?;
         let known = view.find(catalog, schema, name)?;
-        let origin = |column: &super::catalog::Column| Origin { table: known.oid, attribute: column.number, type_oid: column.type_oid };
+        let origin = |column: &super::catalog::Column| Origin {
+            table: known.oid,
+            attribute: column.number,
+            type_oid: column.type_oid,
+        };
         if columns.is_empty() {
             return Some(known.columns.iter().map(origin).collect());
         }
@@ -376,18 +400,28 @@ impl Inspector {
     fn own_refusal(&self, statement: &Statement, meaning: &Meaning) -> Option<Fault> {
         if self.catalog.is_none() && self.view.classes.concern(&self.view.target) {
             let message = "the target's catalog cannot be read, so protected data cannot be told from the rest";
-            return Some(Fault::new(Whose::Target, FaultKind::Unreachable, message).hint("try again; the gateway's log says why"));
+            return Some(
+                Fault::new(Whose::Target, FaultKind::Unreachable, message)
+                    .hint("try again; the gateway's log says why"),
+            );
+        }
+        if let Some(name) = blinding(statement) {
+            let message =
+                format!("setting {name} like this would keep the gateway from following what is asked and answered");
+            return Some(Fault::new(Whose::Policy, FaultKind::Denied, message).hint("leave the setting as it is"));
         }
         let touched = meaning.touched.as_ref()?;
         let denied = |what: &str, hint: &str| {
             let names: Vec<&str> = touched.classes.iter().map(|class| self.view.classes.name(class)).collect();
-            let message = format!("{what} would carry data of class {} past its mask", names.join(", "));
-            Fault::new(Whose::Policy, FaultKind::Denied, message).hint(hint.to_owned())
+            let class = format!("class {}", names.join(", "));
+            let message = format!("{what} would carry data of {class} past its mask");
+            Fault::denied(class, message).hint(hint.to_owned())
         };
         match &statement.detail {
-            Detail::Copy(copy) if !copy.inwards => {
-                Some(denied("COPY of a protected relation", "select the columns you need: SELECT masks them"))
-            }
+            Detail::Copy(copy) if !copy.inwards => Some(denied(
+                &format!("COPY of {}", meaning.common.tables.join(", ")),
+                "select the columns you need: SELECT masks them",
+            )),
             Detail::Copy(copy) if copy.end != CopyEnd::Client => None,
             Detail::CreateAs { .. } if statement.kind != "create_view" => {
                 Some(denied("a copy of a protected relation", "ask for a rule that reveals the class"))
@@ -403,7 +437,8 @@ impl Inspector {
         let view = self.names();
         let Some(catalog) = self.catalog.as_deref() else { return false };
         statement.relations.iter().filter(|relation| relation.access == statement::Access::Read).any(|relation| {
-            view.find(catalog, relation.schema.as_deref(), &relation.name).is_some_and(|known| self.hidden(known).is_some())
+            view.find(catalog, relation.schema.as_deref(), &relation.name)
+                .is_some_and(|known| self.hidden(known).is_some())
         })
     }
 
@@ -415,8 +450,14 @@ impl Inspector {
 
     pub(super) fn unreadable(&self, unreadable: &Unreadable, text: &[u8]) -> Meaning {
         let shown = statement::redact_unread(text);
-        let fault = Fault::new(Whose::Client, FaultKind::Unreadable, unreadable.to_string())
-            .hint("what cannot be understood is refused; PostgreSQL's own grammar decides");
+        let mut fault = Fault::new(Whose::Client, FaultKind::Unreadable, unreadable.message.clone());
+        match unreadable.position {
+            Some(position) if unreadable.kind == UnreadableKind::Malformed => {
+                let before = text.get(..position).unwrap_or_default();
+                fault.position = Some(String::from_utf8_lossy(before).chars().count() + 1);
+            }
+            _ => fault = fault.hint("what cannot be understood is refused; PostgreSQL's own grammar decides"),
+        }
         let mut facts = Facts::new();
         facts.set("sql.kind", FactValue::Text("unreadable".into()));
         let common = Understood {
@@ -441,7 +482,7 @@ impl Inspector {
             outputs: Outputs::Unknown,
             protected_parameters: Vec::new(),
             copied: None,
-            csv: false,
+            format: None,
             epoch: self.epoch,
         }
     }
@@ -453,6 +494,90 @@ pub fn of_prepared(meanings: Vec<Arc<Meaning>>) -> Vec<Arc<Meaning>> {
     match meanings.first().map(|meaning| &meaning.effect) {
         Some(Effect::Prepare { inner, .. }) => inner.clone(),
         _ => meanings,
+    }
+}
+
+/// The settings a statement changes, each with its value if that is known.
+fn settings(statement: &Statement) -> Vec<(&str, Option<String>)> {
+    let own = match &statement.detail {
+        Detail::Set { name, values, .. } => Some((&**name, (!values.is_empty()).then(|| values.join(", ")))),
+        Detail::Reset { name: Some(name) } => Some((&**name, None)),
+        _ => None,
+    };
+    let called = statement
+        .settings
+        .iter()
+        .map(|(name, value)| (&**name, value.as_deref().map(str::to_owned).or(Some("?".to_owned()))));
+    own.into_iter().chain(called).collect()
+}
+
+/// Settings that would undo who the credential is.
+fn changes_role(name: &str) -> bool {
+    name.eq_ignore_ascii_case("role") || name.eq_ignore_ascii_case("session_authorization")
+}
+
+/// Settings that mean something else for some values, so that a value nobody knows is as good as the worst.
+const BY_VALUE: [&str; 4] = ["standard_conforming_strings", "client_encoding", "client_min_messages", "row_security"];
+
+fn verdict(name: &str, value: Option<&str>) -> Setting {
+    if value == Some("?") && BY_VALUE.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+        return Setting::Blinding;
+    }
+    statement::settings::verdict(name, value)
+}
+
+/// The first setting that would blind the gateway.
+fn blinding(statement: &Statement) -> Option<&str> {
+    let changed = settings(statement).into_iter();
+    changed.filter(|(name, value)| verdict(name, value.as_deref()) == Setting::Blinding).map(|(name, _)| name).next()
+}
+
+/// The rights a statement needs, once it is known which settings it changes.
+fn settled_rights(statement: &Statement) -> Rights {
+    let mut rights = statement.rights;
+    let all = settings(statement);
+    let known = |(name, value): &(&str, Option<String>)| {
+        matches!(verdict(name, value.as_deref()), Setting::Listed | Setting::Tracked)
+    };
+    if rights.contains(Rights::SETTING) && all.iter().all(known) {
+        rights = rights.beyond(Rights::SETTING) | Rights::READ;
+    }
+    if all.iter().any(|(name, _)| changes_role(name)) {
+        rights = rights | Rights::NEVER;
+    }
+    rights
+}
+
+/// The functions an allow rule must list.
+fn functions(statement: &Statement) -> Vec<Arc<str>> {
+    let mut functions: Vec<Arc<str>> =
+        statement.unreviewed_functions().map(|function| function.to_string().into()).collect();
+    let unlisted = |(name, value): &(Box<str>, Option<Box<str>>)| {
+        verdict(name, value.as_deref().or(Some("?"))) == Setting::Unlisted
+    };
+    if statement.settings.iter().any(unlisted) {
+        functions.push("pg_catalog.set_config".into());
+    }
+    functions
+}
+
+/// How a COPY writes its data, with the options it names.
+fn copy_format(copy: &statement::Copy) -> CopyFormat {
+    let option = |name: &str| copy.options.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value);
+    let byte = |name: &str, usual: u8| option(name).and_then(|value| value.bytes().next()).unwrap_or(usual);
+    let on = |value: &str| matches!(value.to_ascii_lowercase().as_str(), "true" | "on" | "1" | "match");
+    let header = option("header").is_some_and(on);
+    match &*copy.format {
+        "binary" => CopyFormat::Binary,
+        "csv" => {
+            let quote = byte("quote", b'"');
+            let null = option("null").unwrap_or_default().as_bytes().into();
+            CopyFormat::Csv { delimiter: byte("delimiter", b','), quote, escape: byte("escape", quote), null, header }
+        }
+        _ => {
+            let null = option("null").unwrap_or("\\N").as_bytes().into();
+            CopyFormat::Text { delimiter: byte("delimiter", b'\t'), null, header }
+        }
     }
 }
 

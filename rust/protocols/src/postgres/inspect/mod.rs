@@ -201,8 +201,7 @@ impl Inspector {
     /// # Errors
     /// The client broke the protocol.
     pub fn parameters(&self, values: &[u8], meanings: &[Arc<Meaning>]) -> Result<Vec<Option<String>>, Fault> {
-        let parameters =
-            Parameters::read(values).map_err(|malformed| malformed.fault(Whose::Client, "message 'B'"))?;
+        let parameters = Parameters::read(values).map_err(|malformed| malformed.fault(Whose::Client, "message 'B'"))?;
         let protected = meanings.first().map(|meaning| &meaning.protected_parameters[..]).unwrap_or_default();
         let shown = parameters.iter().enumerate().map(|(place, (format, value))| {
             let value = value?;

@@ -66,15 +66,18 @@ impl Inspector {
     /// The plan for data of COPY TO STDOUT: the protected is refused before, the rest is looked at.
     #[must_use]
     pub fn copy_plan(&self, format: u8, columns: u16, meaning: Option<&Meaning>) -> CopyRewriter {
-        let known = meaning.and_then(|meaning| meaning.copied.as_deref()).filter(|known| known.len() == usize::from(columns));
+        let known =
+            meaning.and_then(|meaning| meaning.copied.as_deref()).filter(|known| known.len() == usize::from(columns));
         let plans = (0..usize::from(columns)).map(|place| match known.and_then(|known| known.get(place)) {
-            Some(origin) => self.column(*origin, place, usize::from(columns), meaning, false).unwrap_or(ColumnPlan::Refuse),
+            Some(origin) => {
+                self.column(*origin, place, usize::from(columns), meaning, false).unwrap_or(ColumnPlan::Refuse)
+            }
             None => self.look_at(mask::types::TEXT, self.view.unclassified.derived()),
         });
-        let format = match (format, meaning.map(|meaning| meaning.csv)) {
+        let format = match (format, meaning.and_then(|meaning| meaning.format.clone())) {
             (1, _) => CopyFormat::Binary,
-            (_, Some(true)) => CopyFormat::csv(),
-            _ => CopyFormat::text(),
+            (_, Some(format)) => format,
+            (_, None) => CopyFormat::text(),
         };
         CopyRewriter::new(RowPlan::new(plans.collect()), format, COPY_ROW)
     }
@@ -155,7 +158,11 @@ impl Inspector {
         // A type nobody knows a mask for is still a type that can be absent, but only a known column may become so.
         TypedMask::for_type(kind, self.masked_type(type_oid)).map(ColumnPlan::Mask).ok_or_else(|| {
             let names: Vec<&str> = guard.classes.iter().map(|class| self.view.classes.name(class)).collect();
-            let of = if names.is_empty() { "the system's own data".to_owned() } else { format!("class {}", names.join(", ")) };
+            let of = if names.is_empty() {
+                "the system's own data".to_owned()
+            } else {
+                format!("class {}", names.join(", "))
+            };
             let message = format!("a value of {of} would have a type that no mask fits");
             Stop::Refused(
                 Fault::new(Whose::Policy, FaultKind::Denied, message)
@@ -177,9 +184,8 @@ impl Inspector {
         match unclassified {
             UnclassifiedColumn::Pass => ColumnPlan::Pass,
             UnclassifiedColumn::Refuse => ColumnPlan::Refuse,
-            UnclassifiedColumn::Mask => {
-                TypedMask::for_type(&MaskKind::Full, self.masked_type(type_oid)).map_or(ColumnPlan::Refuse, ColumnPlan::Mask)
-            }
+            UnclassifiedColumn::Mask => TypedMask::for_type(&MaskKind::Full, self.masked_type(type_oid))
+                .map_or(ColumnPlan::Refuse, ColumnPlan::Mask),
             UnclassifiedColumn::Scan => match &self.view.detectors {
                 None => ColumnPlan::Pass,
                 Some(detectors) if self.is_row(type_oid) => ColumnPlan::scan_composite(detectors, Opaque::Scan),

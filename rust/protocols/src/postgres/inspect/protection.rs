@@ -180,7 +180,8 @@ impl Protection {
         }
         let mut used = Guard::default();
         for (relation, number) in &view.uses {
-            let carried = if *number == 0 { self.relations.get(relation) } else { self.columns.get(&(*relation, *number)) };
+            let carried =
+                if *number == 0 { self.relations.get(relation) } else { self.columns.get(&(*relation, *number)) };
             if let Some(carried) = carried {
                 used.carry(carried);
             }

@@ -150,7 +150,11 @@ impl Survey {
                 let fields = message::report(b'E', body)?;
                 let text = fields.iter().find(|(code, _)| *code == b'M').map(|(_, text)| String::from_utf8_lossy(text));
                 let text = text.unwrap_or_default();
-                Err(Fault::new(Whose::Target, FaultKind::Unreachable, format!("the target's catalog cannot be read: {text}")))
+                Err(Fault::new(
+                    Whose::Target,
+                    FaultKind::Unreachable,
+                    format!("the target's catalog cannot be read: {text}"),
+                ))
             }
             _ => Ok(()),
         }
@@ -167,7 +171,11 @@ impl Survey {
     fn row(&mut self, body: &[u8]) -> Result<(), Fault> {
         self.rows += 1;
         if self.rows > MOST_ROWS {
-            return Err(Fault::new(Whose::Target, FaultKind::TooLarge, "the target's catalog has too many rows to survey"));
+            return Err(Fault::new(
+                Whose::Target,
+                FaultKind::TooLarge,
+                "the target's catalog has too many rows to survey",
+            ));
         }
         let cells = cells(body)?;
         match self.asked.front() {

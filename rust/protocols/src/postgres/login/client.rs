@@ -60,9 +60,8 @@ impl Candidates {
         let Some(first) = tokens.first().map(|token| token.verifier.clone()) else {
             return Ok(Self(vec![(None, std::sync::Arc::new(Verifier::imitation(user)?))]));
         };
-        let alike = |token: &KnownToken| {
-            token.verifier.salt == first.salt && token.verifier.iterations == first.iterations
-        };
+        let alike =
+            |token: &KnownToken| token.verifier.salt == first.salt && token.verifier.iterations == first.iterations;
         Ok(Self(tokens.into_iter().filter(alike).map(|token| (Some(token.id), token.verifier)).collect()))
     }
 
@@ -208,7 +207,13 @@ impl Login {
         self.first(candidates, plus, &response, out)
     }
 
-    fn first(&mut self, from: Candidates, plus: bool, message: &[u8], out: &mut BytesMut) -> Result<Option<Step>, Fault> {
+    fn first(
+        &mut self,
+        from: Candidates,
+        plus: bool,
+        message: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<Option<Step>, Fault> {
         let offer = Offer { binding: self.binding(), chosen_plus: plus };
         let challenge = Challenge::new(message, offer, from.like()).map_err(failed)?;
         packet::put(out, b'R', |body| {

@@ -64,7 +64,11 @@ pub(super) fn read(packet: Bytes) -> Result<Packet, Fault> {
         _ => Err(Fault::new(
             Whose::Client,
             FaultKind::Unsupported,
-            format!("protocol version {}.{} is not spoken here: 3.0 to 3.{NEWEST_MINOR} are", code >> 16, code & 0xffff),
+            format!(
+                "protocol version {}.{} is not spoken here: 3.0 to 3.{NEWEST_MINOR} are",
+                code >> 16,
+                code & 0xffff
+            ),
         )),
     }
 }

@@ -119,7 +119,12 @@ impl Login {
     }
 
     /// Handles one message. What the state does not expect breaks the protocol.
-    fn heard(&mut self, state: State, message: Message, output: &mut BytesMut) -> Result<(State, Option<DialStep>), Fault> {
+    fn heard(
+        &mut self,
+        state: State,
+        message: Message,
+        output: &mut BytesMut,
+    ) -> Result<(State, Option<DialStep>), Fault> {
         match (state, message.tag) {
             (_, b'E') => {
                 self.refused = true;
@@ -133,14 +138,18 @@ impl Login {
             }
             (State::Settling, b'S') => self.parameter(message.body).map(|()| (State::Settling, None)),
             (State::Settling, b'K') => self.key(&message.body).map(|()| (State::Settling, None)),
-            (State::Settling, b'Z') => {
-                Ok((State::Over, Some(DialStep::Reached(std::mem::take(&mut self.reached)))))
-            }
+            (State::Settling, b'Z') => Ok((State::Over, Some(DialStep::Reached(std::mem::take(&mut self.reached))))),
             (_, tag) => Err(self.broken(&format!("message '{}' is out of place", char::from(tag).escape_default()))),
         }
     }
 
-    fn asked(&mut self, state: State, code: u32, body: Bytes, out: &mut BytesMut) -> Result<(State, Option<DialStep>), Fault> {
+    fn asked(
+        &mut self,
+        state: State,
+        code: u32,
+        body: Bytes,
+        out: &mut BytesMut,
+    ) -> Result<(State, Option<DialStep>), Fault> {
         match (state, code) {
             (State::Proof | State::Ok, 0) => Ok((State::Settling, None)),
             (State::Proof, 3) => self.clear(out).map(|()| (State::Ok, None)),
@@ -155,7 +164,8 @@ impl Login {
                 Ok((State::Ok, None))
             }
             (State::Proof, 2 | 6 | 7 | 9) => {
-                let fault = self.fault(FaultKind::Unsupported, "asks for Kerberos, GSSAPI or SSPI, which is not spoken");
+                let fault =
+                    self.fault(FaultKind::Unsupported, "asks for Kerberos, GSSAPI or SSPI, which is not spoken");
                 Err(fault.hint("let its pg_hba.conf ask the gateway's user for scram-sha-256"))
             }
             // A target that leaves out its own proof does not know the password's verifier: it is somebody else.
@@ -165,7 +175,8 @@ impl Login {
 
     fn password(&self) -> Result<&str, Fault> {
         self.dial.password.as_deref().ok_or_else(|| {
-            let message = format!("the credential for target \"{}\" has no password, and it asks for one", self.dial.target);
+            let message =
+                format!("the credential for target \"{}\" has no password, and it asks for one", self.dial.target);
             Fault::new(Whose::Gateway, FaultKind::Unreachable, message)
         })
     }

@@ -37,7 +37,7 @@ impl Conversation {
                 }
             }
             let Some(head) = frame::head(input, Whose::Client)? else { return Ok(Said::NeedMore) };
-            if let Some(said) = self.before(head, input)? {
+            if let Some(said) = self.before(head, to_target)? {
                 return Ok(said);
             }
             if self.client_rest.0 > 0 {
@@ -55,7 +55,7 @@ impl Conversation {
     }
 
     /// What the head alone decides: limits, waiting, skipping, and messages that pass without being whole.
-    fn before(&mut self, head: Head, input: &mut BytesMut) -> Result<Option<Said>, Fault> {
+    fn before(&mut self, head: Head, to_target: &mut BytesMut) -> Result<Option<Said>, Fault> {
         let most = match head.tag {
             b'Q' | b'P' => self.limits.statement + SMALL,
             b'B' | b'F' => self.limits.message,
@@ -65,9 +65,6 @@ impl Conversation {
                 return Err(Fault::protocol(Whose::Client, format!("unknown message type {}", frame::show(tag))));
             }
         };
-        if head.body > most {
-            return Err(frame::oversized(head, most, Whose::Client));
-        }
         if self.skip_to_sync && !matches!(head.tag, b'S' | b'X') {
             self.client_rest = (head.whole(), false);
             return Ok(None);
@@ -75,12 +72,31 @@ impl Conversation {
         if !self.may_send(head.tag) {
             return Ok(Some(Said::Wait));
         }
+        if head.body > most {
+            return self.drop_oversized(head, most, to_target).map(|()| None);
+        }
         if head.tag == b'd' {
             // The server ignores copy data that it did not ask for; it does not even get it.
             self.client_rest = (head.whole(), self.copying_in());
         }
-        let _ = input;
         Ok(None)
+    }
+
+    /// Drops a message that is too large to be looked at, and answers it as a refusal, so that the session goes on.
+    fn drop_oversized(&mut self, head: Head, most: usize, to_target: &mut BytesMut) -> Result<(), Fault> {
+        let fault = frame::oversized(head, most, Whose::Client);
+        if !matches!(head.tag, b'Q' | b'P' | b'B' | b'F') {
+            return Err(fault);
+        }
+        self.client_rest = (head.whole(), false);
+        let mut reply = BytesMut::new();
+        refuse::write_error(&mut reply, Severity::Error, &fault);
+        if matches!(head.tag, b'Q' | b'F') {
+            self.poison_simple(reply.freeze(), 0, to_target);
+        } else {
+            self.poison_extended(reply.freeze(), 0, to_target);
+        }
+        Ok(())
     }
 
     /// Whether a message of this type may be sent while a result that may yet be refused is under way.
@@ -94,7 +110,12 @@ impl Conversation {
         match &self.watched {
             None => true,
             // A Sync commits what its batch wrote, unless a transaction block is open.
-            Some(_) => tag == b'S' && !self.complete && !self.queue.has_sync() && (!self.batch_written || self.transaction == b'T'),
+            Some(_) => {
+                tag == b'S'
+                    && !self.complete
+                    && !self.queue.has_sync()
+                    && (!self.batch_written || self.transaction == b'T')
+            }
         }
     }
 
@@ -102,7 +123,8 @@ impl Conversation {
         self.queue.iter().any(|expect| match expect {
             Expect::Execute { run } | Expect::Query { run, .. } => {
                 let run = run.borrow();
-                matches!(run.copying, Copying::In) || run.statements.iter().any(|meaning| meaning.effect == Effect::CopyIn)
+                matches!(run.copying, Copying::In)
+                    || run.statements.iter().any(|meaning| meaning.effect == Effect::CopyIn)
             }
             _ => false,
         })
@@ -235,8 +257,12 @@ impl Conversation {
         };
         if portal.declared {
             // A FETCH is decided and counted; running the cursor by its name in the protocol would go past both.
-            let fault = Fault::new(Whose::Client, FaultKind::Unsupported, "a cursor declared in SQL is not run by an Execute message")
-                .hint("FETCH from it");
+            let fault = Fault::new(
+                Whose::Client,
+                FaultKind::Unsupported,
+                "a cursor declared in SQL is not run by an Execute message",
+            )
+            .hint("FETCH from it");
             self.poison_with(&fault, 0, to_target);
             return Ok(());
         }
@@ -476,7 +502,8 @@ impl Conversation {
     fn current_meaning(&self, prepared: &Rc<Prepared>) -> Vec<Arc<Meaning>> {
         let fresh = prepared.meaning.borrow().iter().all(|meaning| meaning.epoch == self.inspector.epoch());
         if !fresh {
-            let meanings = inspect::meaning::of_prepared(self.inspector.understand(prepared.text.as_bytes(), &self.names));
+            let meanings =
+                inspect::meaning::of_prepared(self.inspector.understand(prepared.text.as_bytes(), &self.names));
             *prepared.meaning.borrow_mut() = meanings;
             *prepared.origins.borrow_mut() = None;
         }

@@ -219,7 +219,10 @@ impl Dialogue for Conversation {
     }
 
     fn holds_client(&self) -> bool {
-        self.pending.is_some() || self.probing.is_some() || self.watched.is_some() || self.queue.len() >= self.limits.pipeline
+        self.pending.is_some()
+            || self.probing.is_some()
+            || self.watched.is_some()
+            || self.queue.len() >= self.limits.pipeline
     }
 
     fn asked(&self, exchange: u64) -> Option<(Arc<Understood>, [u8; 32])> {

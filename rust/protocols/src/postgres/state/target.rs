@@ -176,13 +176,17 @@ impl Conversation {
     /// Makes the row plan before the description is taken; `Unknown` asks for a fresh catalog, once.
     fn row_description(&mut self, body: &[u8]) -> Result<Described, Fault> {
         let run = match self.queue.front() {
-            Some(Expect::DescribePortal { run: Some(run), .. } | Expect::Query { run, failed: false, .. }) => Rc::clone(run),
+            Some(Expect::DescribePortal { run: Some(run), .. } | Expect::Query { run, failed: false, .. }) => {
+                Rc::clone(run)
+            }
             Some(Expect::Probe { prepared }) => {
                 let fields = message::row_description(body)?;
                 *prepared.origins.borrow_mut() = Some(fields.iter().map(Into::into).collect());
                 return Ok(Described::Planned);
             }
-            Some(Expect::DescribeStatement | Expect::DescribePortal { run: None, .. }) => return Ok(Described::Planned),
+            Some(Expect::DescribeStatement | Expect::DescribePortal { run: None, .. }) => {
+                return Ok(Described::Planned);
+            }
             _ => return Err(unexpected(b'T')),
         };
         let fields = message::row_description(body)?;
@@ -274,7 +278,11 @@ impl Conversation {
             self.queue.pop();
         }
         let mut run = shared.borrow_mut();
-        let command = if tag == b'C' { Some(String::from_utf8_lossy(message::command_complete(body)?).into_owned()) } else { None };
+        let command = if tag == b'C' {
+            Some(String::from_utf8_lossy(message::command_complete(body)?).into_owned())
+        } else {
+            None
+        };
         if run.told {
             run.advance();
             return Ok(());

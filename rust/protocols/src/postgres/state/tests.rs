@@ -9,12 +9,12 @@ use serde_json::json;
 use statement::Parser;
 
 use super::{Conversation, Limits};
+use crate::View;
 use crate::dialogue::{Answer, Dialogue, Heard, Purpose, Said};
 use crate::postgres::inspect::Inspector;
 use crate::postgres::inspect::catalog::{Catalog, Column, Relation};
 use crate::postgres::message::{self, put_cstr};
 use crate::postgres::refuse;
-use crate::View;
 
 const CUSTOMERS: u32 = 20_000;
 const ORDERS: u32 = 20_001;
@@ -51,7 +51,10 @@ fn table(oid: u32, name: &str, columns: &[(&str, u32)]) -> Relation {
 fn catalog() -> crate::Catalog {
     let mut catalog = Catalog::default();
     catalog.search_path = vec!["public".into()];
-    for relation in [table(CUSTOMERS, "customers", &[("id", 23), ("name", 25), ("ssn", 25)]), table(ORDERS, "orders", &[("id", 23)])] {
+    for relation in [
+        table(CUSTOMERS, "customers", &[("id", 23), ("name", 25), ("ssn", 25)]),
+        table(ORDERS, "orders", &[("id", 23)]),
+    ] {
         catalog.relations.insert(relation.oid, relation);
     }
     Arc::new(catalog.finish())
@@ -223,7 +226,8 @@ fn a_protected_column_is_masked_under_any_alias() {
     let mut harness = Harness::new();
     harness.client(&query("SELECT ssn AS harmless FROM customers"));
     assert_eq!(harness.sent_to_target(), "Q");
-    let answer = [described(&[("harmless", CUSTOMERS, 3, 25)]), row(&["123-45-6789"]), complete("SELECT 1"), ready(b'I')];
+    let answer =
+        [described(&[("harmless", CUSTOMERS, 3, 25)]), row(&["123-45-6789"]), complete("SELECT 1"), ready(b'I')];
     harness.target(&answer.concat());
     let client = harness.to_client.split();
     assert!(!client.windows(6).any(|window| window == b"123-45"), "leaked");
@@ -234,7 +238,8 @@ fn a_protected_column_is_masked_under_any_alias() {
 
 #[test]
 fn everything_is_in_step_however_the_bytes_are_split() {
-    let script = [parse("s", "SELECT id FROM orders"), bind("", "s"), execute(""), plain(b'S'), query("SELECT 1")].concat();
+    let script =
+        [parse("s", "SELECT id FROM orders"), bind("", "s"), execute(""), plain(b'S'), query("SELECT 1")].concat();
     let answer = [
         plain(b'1'),
         plain(b'2'),
@@ -353,7 +358,9 @@ fn a_result_refused_after_its_end_aborts_the_transaction() {
     harness.watch = true;
     harness.client(&query("SELECT id FROM orders"));
     harness.sent_to_target();
-    let mut input = BytesMut::from(&[described(&[("id", ORDERS, 1, 23)]), row(&["1"]), complete("SELECT 1"), ready(b'T')].concat()[..]);
+    let mut input = BytesMut::from(
+        &[described(&[("id", ORDERS, 1, 23)]), row(&["1"]), complete("SELECT 1"), ready(b'T')].concat()[..],
+    );
     let mut out = BytesMut::new();
     loop {
         match harness.conversation.target_sent(&mut input, &mut out, &mut harness.to_target).unwrap() {
@@ -363,7 +370,8 @@ fn a_result_refused_after_its_end_aborts_the_transaction() {
     }
     // ReadyForQuery stays until the result is settled or refused.
     assert_eq!(input.len(), 6);
-    let cancel = harness.conversation.refuse_result(1, Fault::denied("r", "no"), &mut harness.to_client, &mut harness.to_target);
+    let cancel =
+        harness.conversation.refuse_result(1, Fault::denied("r", "no"), &mut harness.to_client, &mut harness.to_target);
     assert!(!cancel);
     harness.target_rest(&mut input);
     assert_eq!(harness.sent_to_target(), "Q");

@@ -1,0 +1,1 @@
+"""Measurements: us, direct and peers in one run, interleaved, on one machine."""

@@ -1,0 +1,1 @@
+"""What framing and recording cost on large results, with nothing to mask."""

@@ -1,0 +1,1 @@
+"""What masking and scanning cost on large results."""

@@ -1,0 +1,1 @@
+"""What the road costs: small requests, idle connections, slow clients."""
