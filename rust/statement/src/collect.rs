@@ -30,6 +30,9 @@ pub(crate) struct Collector {
 /// How large a list may grow before looking for a name in it gives way to letting it repeat.
 const DISTINCT: usize = 256;
 
+/// How many common table expressions may be in scope at once.
+const MOST_CTES: usize = 1000;
+
 impl Collector {
     /// `access`: what a relation named outside any query is subject to.
     pub(crate) fn new(access: Access) -> Self {
@@ -225,6 +228,11 @@ impl Collector {
             Some(NodeEnum::CommonTableExpr(cte)) => Some(cte),
             _ => None,
         });
+        // Looking names up among so many would take longer than any honest text is worth.
+        self.unmodelled |= self.ctes.len() + ctes.clone().count() > MOST_CTES;
+        if self.unmodelled {
+            return;
+        }
         let recursive = with.is_some_and(|with| with.recursive);
         if recursive {
             self.ctes.extend(ctes.clone().map(|cte| cte.ctename.as_str().into()));

@@ -77,6 +77,9 @@ const SHALLOW_PARTS: usize = if cfg!(debug_assertions) { 1 } else { 65 };
 const SMALL: usize = 16 << 10;
 /// A node takes 600 bytes while a text is read, so this bounds the memory of one reading at some 200 MB.
 const MOST_PARTS: usize = 200_000;
+/// The lexer reads a run of operator characters again for every token it takes from it, and so does the server's: the
+/// squares of all runs may add up to this, which is half a second's work. Texts of honest operators stay far below.
+const MOST_RUNS: usize = 200_000_000;
 /// A tree deeper than this leaves much stack touched; the thread that read it gives it back by ending.
 const DEEP: usize = 100;
 
@@ -235,6 +238,34 @@ fn parts(sql: &str) -> usize {
         .count()
 }
 
+/// The work that runs of operator characters can make.
+fn runs(sql: &str) -> usize {
+    let (mut run, mut work) = (0usize, 0usize);
+    for byte in sql.bytes() {
+        if b"~!@#^&|`?+-*/%<>=".contains(&byte) {
+            run += 1;
+            // The square grows by the next odd number.
+            work = work.saturating_add(2 * run - 1);
+        } else {
+            run = 0;
+        }
+    }
+    work
+}
+
+/// What makes a text too costly to parse, if anything does.
+fn excess(sql: &str) -> Option<Unreadable> {
+    let too_large = |message: String| Some(Unreadable::new(UnreadableKind::TooLarge, message));
+    if runs(sql) > MOST_RUNS {
+        return too_large("the statement text has too many operator characters in a row".to_owned());
+    }
+    // Words within strings are no parts, but only the lexer knows them.
+    if parts(sql) <= MOST_PARTS || pg_query::scan_tokens(sql).is_ok_and(|tokens| tokens.len() <= MOST_PARTS) {
+        return None;
+    }
+    too_large(format!("the statement text has more than {MOST_PARTS} parts"))
+}
+
 /// Reads `sql` on this thread, which must have the stack for it. Also returns the depth of the deepest statement.
 fn read(sql: Arc<str>, limits: Limits) -> (Result<Text, Unreadable>, usize) {
     if let Some(position) = sql.bytes().position(|byte| byte == 0) {
@@ -242,9 +273,8 @@ fn read(sql: Arc<str>, limits: Limits) -> (Result<Text, Unreadable>, usize) {
         unreadable.position = Some(position);
         return (Err(unreadable), 0);
     }
-    if parts(&sql) > MOST_PARTS {
-        let message = format!("the statement text has more than {MOST_PARTS} parts");
-        return (Err(Unreadable::new(UnreadableKind::TooLarge, message)), 0);
+    if let Some(unreadable) = excess(&sql) {
+        return (Err(unreadable), 0);
     }
     let tree = match pg_query::parse(&sql, 0) {
         Ok(result) => result.protobuf,
@@ -274,7 +304,17 @@ fn refused(sql: &str, error: pg_query::Error) -> Unreadable {
         return Unreadable::new(UnreadableKind::TooLarge, "the statement nests too deeply to be read");
     }
     let position = position(sql, &message);
-    Unreadable { kind: UnreadableKind::Malformed, message, position }
+    Unreadable { kind: UnreadableKind::Malformed, message: discreet(&message), position }
+}
+
+/// The grammar's message without what may be a value: it quotes the text from where it stumbled.
+fn discreet(message: &str) -> String {
+    let Some((what, token)) = message.split_once(" at or near \"") else { return message.to_owned() };
+    let token = token.strip_suffix('"').unwrap_or(token);
+    let word = token.starts_with(|first: char| first.is_ascii_alphabetic())
+        && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let sign = token.len() <= 3 && token.bytes().all(|byte| byte.is_ascii_punctuation());
+    if (word && token.len() <= 32) || sign { message.to_owned() } else { format!("{what} at or near a value") }
 }
 
 /// Where the grammar stumbled, if its message says so without doubt: it quotes the rest of the text's token.

@@ -41,6 +41,15 @@ impl Sort {
     }
 }
 
+/// The tokens of a text, comments among them; `None` if it is not made of tokens.
+fn scan(sql: &str) -> Option<Vec<ScanToken>> {
+    // pg_query makes a slice of a null pointer where there are none, which only blank texts bring about.
+    if sql.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)) {
+        return Some(Vec::new());
+    }
+    pg_query::scan_tokens(sql).ok()
+}
+
 /// What is known about the literals of one statement.
 struct Rule {
     start: usize,
@@ -86,11 +95,7 @@ impl Text {
         names: Option<&dyn Names>,
         looks_sensitive: &dyn Fn(&[u8]) -> Option<&'a str>,
     ) -> String {
-        // The scanner's binding cannot stand a text without a token.
-        if self.statements.is_empty() {
-            return String::new();
-        }
-        let Ok(tokens) = pg_query::scan_tokens(&self.sql) else { return unread(self.sql.len()) };
+        let Some(tokens) = scan(&self.sql) else { return unread(self.sql.len()) };
         let rules: Vec<Rule> = self.statements.iter().map(|statement| Rule::of(statement, names)).collect();
         let touches = rules.iter().any(|rule| rule.touches || rule.blind);
         let mut rule = rules.iter().peekable();
@@ -128,10 +133,8 @@ const SHOWN: usize = 64 << 10;
 /// A text that was not understood, as the trail may show it: without its literals and comments, or only by its length.
 #[must_use]
 pub fn redact_unread(text: &[u8]) -> String {
-    let shown = std::str::from_utf8(text)
-        .ok()
-        .filter(|text| text.len() <= SHOWN && text.contains(|c: char| c.is_ascii_graphic()));
-    let tokens = shown.and_then(|text| pg_query::scan_tokens(text).ok());
+    let shown = std::str::from_utf8(text).ok().filter(|text| text.len() <= SHOWN);
+    let tokens = shown.and_then(scan);
     let (Some(shown), Some(tokens)) = (shown, tokens) else { return unread(text.len()) };
     replace(shown, &tokens, |token, text| match sort(token, text) {
         Sort::Other => None,

@@ -62,7 +62,7 @@ def test_pg_dump_of_permitted_tables(
     gateway: Callable[..., Gateway], standard: House, postgres15: Cluster, shop: Shop
 ) -> None:
     rules = [
-        {"name": "dump", "who": ["reader"], "allow": ["read", "copy_out"]},
+        {"name": "dump", "who": ["reader"], "allow": ["read", "copy_out"], "functions": ["set_config"]},
         {"name": "payroll is not copied", "deny": '"hr.employees" in sql.tables'},
     ]
     started = gateway({**standard.manifest, "rules": rules}, environment=standard.environment)

@@ -190,6 +190,7 @@ impl Inspector {
     ) -> Meaning {
         let exposure = statement.exposure(view);
         let touched = self.touched(&exposure);
+        let stores = exposure.stores;
         let mut meaning = Meaning {
             common: Arc::new(self.understood(statement, text, redacted, view, touched.is_some())),
             effect: Effect::None,
@@ -203,7 +204,7 @@ impl Inspector {
             touched,
         };
         self.particular(&mut meaning, statement, text, redacted, view, names, overlay);
-        if let Some(fault) = self.own_refusal(statement, &meaning) {
+        if let Some(fault) = self.own_refusal(statement, &meaning, stores) {
             refuse(&mut meaning, fault);
         }
         meaning.may_refuse = meaning.rows && meaning.touched.is_some() && unclear(&meaning.outputs);
@@ -405,7 +406,7 @@ impl Inspector {
     }
 
     /// What is refused whatever the rules say, because masks could not follow the data.
-    fn own_refusal(&self, statement: &Statement, meaning: &Meaning) -> Option<Fault> {
+    fn own_refusal(&self, statement: &Statement, meaning: &Meaning, stores: bool) -> Option<Fault> {
         if self.catalog.is_none() && self.view.classes.concern(&self.view.target) {
             let message = "the target's catalog cannot be read, so protected data cannot be told from the rest";
             return Some(
@@ -434,20 +435,12 @@ impl Inspector {
             Detail::CreateAs { .. } if statement.kind != "create_view" => {
                 Some(denied("a copy of a protected relation", "ask for a rule that reveals the class"))
             }
-            _ if statement.kind == "insert" && self.reads_protected(statement) => {
-                Some(denied("INSERT from a protected relation", "ask for a rule that reveals the class"))
+            Detail::Do => Some(denied("a body in a procedural language", "ask for a rule that reveals the class")),
+            _ if stores => {
+                Some(denied("storing what comes from a protected relation", "ask for a rule that reveals the class"))
             }
             _ => None,
         }
-    }
-
-    fn reads_protected(&self, statement: &Statement) -> bool {
-        let view = self.names();
-        let Some(catalog) = self.catalog.as_deref() else { return false };
-        statement.relations.iter().filter(|relation| relation.access == statement::Access::Read).any(|relation| {
-            view.find(catalog, relation.schema.as_deref(), &relation.name)
-                .is_some_and(|known| self.hidden(known).is_some())
-        })
     }
 
     /// In a text of several statements, what cannot be undone together is refused.
