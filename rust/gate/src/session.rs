@@ -344,7 +344,8 @@ impl Session {
         let room = outbox.client.len() + self.release.waiting() < CLIENT_FULL;
         Appetite {
             client: self.client_backlog.len() < CLIENT_FULL && outbox.target.len() < CLIENT_FULL,
-            target: room && self.target_backlog.is_empty() && !self.blocks_target(),
+            // What is left over of a message that came in pieces waits for its rest, so more is welcome.
+            target: room && !self.blocks_target(),
         }
     }
 
