@@ -85,7 +85,7 @@ def test_hostile_messages_end_one_session_at_most(
 
 
 def test_an_oversized_message_is_named(gateway: Callable[..., Gateway], shop: Shop, standard: House) -> None:
-    own = gateway({**standard.manifest, "limits": {"message_bytes": "1MiB"}}, environment=standard.environment)
+    own = gateway({**standard.manifest, "limits": {"statement": "1MiB"}}, environment=standard.environment)
     with Raw(own.host, own.port) as raw:
         raw.log_in("reader", shop.database, standard.token("reader"))
         try:
@@ -145,10 +145,16 @@ def _broken(standard: House, **changes: Any) -> dict[str, Any]:
         ({"budget": {"rows": 1}}, "budget"),
         ({"listners": {}}, "listeners"),
         ({"rules": [{"name": "x", "deny": "sql.knd == 1"}]}, "sql.kind"),
-        ({"rules": [{"name": "x", "deny": "result.rows > 'many'"}]}, "rules"),
+        ({"rules": [{"name": "x", "deny": "result.rows > 'many'"}]}, "two numbers"),
         ({"rules": [{"name": "x", "allow": ["reed"]}]}, "read"),
-        ({"classes": [{"name": "x", "detect": ["us_sn"], "mask": {"full": True}}]}, "us_ssn"),
-        ({"version": 2}, "version"),
+        (
+            {
+                "classes": [{"name": "x", "detect": ["us_sn"], "mask": {"full": True}}],
+                "rules": [{"name": "x", "allow": ["read"]}],
+            },
+            "us_sn",
+        ),
+        ({"version": 2}, "expected 1"),
     ],
     ids=str,
 )

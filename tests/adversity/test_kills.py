@@ -60,7 +60,7 @@ def _recorded_rows(own: Gateway, standard: House) -> list[bytes]:
     _, body = own.request("GET", "/v1/sessions?identity=reader", token=token)
     if not body["sessions"]:
         return []
-    identifier = body["sessions"][0]["id"]
+    identifier = body["sessions"][0]["session"]
     outcome = run(*command(), "replay", identifier, "--json", environment=own.environment(token), seconds=120)
     assert outcome.code == 0, outcome
     lines = [json.loads(line) for line in outcome.lines]

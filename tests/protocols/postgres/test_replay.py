@@ -65,7 +65,7 @@ def test_the_index_has_the_session_s_counts(own: Gateway, shop: Shop, standard: 
 
 def test_replay_as_text_shows_what_was_asked_and_delivered(own: Gateway, shop: Shop, standard: House) -> None:
     entry = played(own, shop, standard)
-    outcome = penstock(own, "replay", entry["id"], token=standard.token("reviewer"))
+    outcome = penstock(own, "replay", entry["session"], token=standard.token("reviewer"))
     assert outcome.code == 0, outcome
     for told in (
         "select id, ssn, card_number from customers",
@@ -80,7 +80,7 @@ def test_replay_as_text_shows_what_was_asked_and_delivered(own: Gateway, shop: S
 
 def test_replay_as_json_lines(own: Gateway, shop: Shop, standard: House) -> None:
     entry = played(own, shop, standard)
-    outcome = penstock(own, "replay", entry["id"], "--json", token=standard.token("reviewer"))
+    outcome = penstock(own, "replay", entry["session"], "--json", token=standard.token("reviewer"))
     assert outcome.code == 0, outcome
     assert len([json.loads(line) for line in outcome.lines]) >= 4
 
@@ -105,7 +105,7 @@ def test_the_trail_holds_no_protected_value(own: Gateway, shop: Shop, standard: 
 
 def test_reading_the_trail_is_recorded(own: Gateway, shop: Shop, standard: House) -> None:
     entry = played(own, shop, standard)
-    assert penstock(own, "replay", entry["id"], token=standard.token("reviewer")).code == 0
+    assert penstock(own, "replay", entry["session"], token=standard.token("reviewer")).code == 0
     assert b"trail_read" in plain(own)
 
 
@@ -133,7 +133,7 @@ def test_tampering_is_found(own: Gateway, shop: Shop, standard: House) -> None:
     data[place] ^= 1
     Path(segment).write_bytes(data)
     own.start()
-    outcome = penstock(own, "replay", entry["id"], token=standard.token("reviewer"))
+    outcome = penstock(own, "replay", entry["session"], token=standard.token("reviewer"))
     assert segment.name in outcome.out + outcome.err + own.process.tail()
 
 
@@ -144,4 +144,4 @@ def test_the_index_is_rebuilt_from_the_segments(own: Gateway, shop: Shop, standa
         name.unlink()
     own.start()
     _, body = own.request("GET", "/v1/sessions?identity=reader", token=standard.token("reviewer"))
-    assert [found["id"] for found in body["sessions"]] == [entry["id"]]
+    assert [found["session"] for found in body["sessions"]] == [entry["session"]]
