@@ -136,9 +136,9 @@ impl Chain {
         (self.written, self.records)
     }
 
-    /// Why the chain cannot be written now, if it cannot.
+    /// Why the chain cannot be written now, if it cannot. A while after a failed write nobody knows: the next one tells.
     pub(crate) fn failure(&self) -> Option<Fault> {
-        self.failed.as_ref().map(|(_, why)| unrecordable(why))
+        self.admit().err()
     }
 
     fn admit(&self) -> Result<(), Fault> {
