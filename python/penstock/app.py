@@ -149,13 +149,15 @@ class Gateway:
         """What the trail knows and the index does not: the sessions at the end of a run that was killed."""
         since = await self._stores.sessions.behind(self.node)
         raw = seam.read_trail(self._store, trail_index.query_since(since))
-        try:
-            rows = await asyncio.to_thread(lambda: list(trail_index.rows(raw, self.node)))
-        except SeamError as error:
-            raise StartError(f"the trail cannot be read: {error}", hint="penstock verify says which part") from error
+        rows = await asyncio.to_thread(lambda: list(trail_index.rows(raw, self.node, self._trail_damaged)))
         count = await self._stores.sessions.rebuild(self.node, rows)
         if count:
             _LOG.info("session_index_rebuilt", sessions=count)
+
+    def _trail_damaged(self, error: SeamError) -> None:
+        # What is damaged stays as it is, as evidence; new records go to segments of their own.
+        self._notes["trail"] = f"the trail cannot be read in part: {error}"
+        _LOG.error("trail_damaged", error=str(error))
 
     async def _heartbeat(self) -> None:
         while True:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import orjson
 
+from penstock.errors import SeamError
 from penstock.recordings.records import Record, records
 from penstock.state.sessions import SessionRow
 
@@ -15,10 +16,13 @@ def query_since(since: int | None) -> bytes:
     return orjson.dumps({"kind": "evidence", "from": since})
 
 
-def rows(raw: Iterator[bytes], node: str) -> Iterator[SessionRow]:
-    """The sessions of ``node`` that the trail tells of, each once it is known whole, open ones last."""
+def rows(raw: Iterator[bytes], node: str, damage: Callable[[SeamError], None]) -> Iterator[SessionRow]:
+    """The sessions of ``node`` that the trail tells of, each once it is known whole, open ones last.
+
+    ``damage`` hears of each segment that cannot be read to its end; the rest of the trail is read all the same.
+    """
     found: dict[str, SessionRow] = {}
-    for record in records(raw):
+    for record in records(_readable(raw, damage)):
         if record.segment and not record.segment.startswith(f"{node}-"):
             continue  # another gateway's, on the same store
         if record.kind == "session_opened":
@@ -26,6 +30,17 @@ def rows(raw: Iterator[bytes], node: str) -> Iterator[SessionRow]:
         elif record.kind == "session_closed" and (row := found.pop(record.session, None)) is not None:
             yield _closed(row, record)
     yield from found.values()
+
+
+def _readable(raw: Iterator[bytes], damage: Callable[[SeamError], None]) -> Iterator[bytes]:
+    # The native reader goes on with the next segment when it is asked again.
+    while True:
+        try:
+            yield next(raw)
+        except StopIteration:
+            return
+        except SeamError as error:
+            damage(error)
 
 
 def _opened(record: Record, node: str) -> SessionRow:

@@ -65,13 +65,24 @@ pub struct Fault {
     pub reference: Option<String>,
     /// Where in the request's text, in characters from 1.
     pub position: Option<usize>,
+    /// What only the client is told, in place of `message`: it quotes the client's own text, which the trail must not.
+    pub verbatim: Option<String>,
 }
 
 impl Fault {
     /// A fault with a message and nothing else.
     #[must_use]
     pub fn new(whose: Whose, kind: FaultKind, message: impl Into<String>) -> Self {
-        Self { whose, kind, message: message.into(), hint: None, rule: None, reference: None, position: None }
+        Self {
+            whose,
+            kind,
+            message: message.into(),
+            hint: None,
+            rule: None,
+            reference: None,
+            position: None,
+            verbatim: None,
+        }
     }
 
     /// The client broke the protocol.

@@ -35,7 +35,9 @@ pub(crate) struct Cache {
 fn weight(sql: &str, known: &Known) -> usize {
     let product = match known {
         Ok(text) => text.weight,
-        Err(unreadable) => size_of::<Unreadable>() + unreadable.message.len(),
+        Err(unreadable) => {
+            size_of::<Unreadable>() + unreadable.message.len() + unreadable.verbatim.as_ref().map_or(0, String::len)
+        }
     };
     // The key, its slot in the table and the counters beside it.
     sql.len() + product + 96

@@ -46,15 +46,17 @@ pub enum UnreadableKind {
 pub struct Unreadable {
     /// Why.
     pub kind: UnreadableKind,
-    /// What is wrong, for the person who wrote the text.
+    /// What is wrong; quotes no value of the text.
     pub message: String,
+    /// The grammar's own words, which may quote a value: for the person who wrote the text alone.
+    pub verbatim: Option<String>,
     /// Where, in bytes from the start, if that is known.
     pub position: Option<usize>,
 }
 
 impl Unreadable {
     pub(crate) fn new(kind: UnreadableKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), position: None }
+        Self { kind, message: message.into(), verbatim: None, position: None }
     }
 }
 
@@ -304,7 +306,7 @@ fn refused(sql: &str, error: pg_query::Error) -> Unreadable {
         return Unreadable::new(UnreadableKind::TooLarge, "the statement nests too deeply to be read");
     }
     let position = position(sql, &message);
-    Unreadable { kind: UnreadableKind::Malformed, message: discreet(&message), position }
+    Unreadable { kind: UnreadableKind::Malformed, message: discreet(&message), verbatim: Some(message), position }
 }
 
 /// The grammar's message without what may be a value: it quotes the text from where it stumbled.

@@ -111,7 +111,7 @@ def test_reading_the_trail_is_recorded(own: Gateway, shop: Shop, standard: House
 
 def test_whoever_is_no_operator_reads_nothing(own: Gateway, shop: Shop, standard: House) -> None:
     entry = played(own, shop, standard)
-    status, _ = own.request("GET", f"/v1/replay/{entry['id']}", token=standard.token("reader"))
+    status, _ = own.request("GET", f"/v1/replay/{entry['session']}", token=standard.token("reader"))
     assert status == 403
 
 

@@ -49,6 +49,7 @@ async def test_health_and_figures_need_no_token(running: Running) -> None:
     assert lines == [
         "penstock_sessions_open 0",
         "penstock_holds_waiting 0",
+        "penstock_observing 0",
         "penstock_state_reachable 1",
         "penstock_manifest_refused 0",
     ]

@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import struct
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.errors import SeamError
 from penstock.recordings import index, render
 from penstock.recordings.decoders import postgres
 from penstock.recordings.decoders.postgres import Columns, Complete, CopyData, Decoder, Row, Said, Skipped
@@ -140,8 +142,34 @@ def test_the_index_is_made_from_evidence() -> None:
         evidence(0, 6, "session_opened", session=other, segment="n2-evidence-1", **opened),
         evidence(0, 7, "session_closed", session="01jd0000000000000000000009", reason="seen before"),
     ]
-    found = {each.id: each for each in index.rows(iter(told), "n1")}
+    found = {each.id: each for each in index.rows(iter(told), "n1", pytest.fail)}
     assert set(found) == {SESSION, lost}
     assert (found[SESSION].reason, found[SESSION].statements, found[SESSION].groups) == ("client", 3, ("a",))
     assert found[lost].closed is None
     assert json.loads(index.query_since(5)) == {"kind": "evidence", "from": 5}
+
+
+def test_a_damaged_segment_hides_no_other() -> None:
+    opened = {"identity": "x", "target": "t", "database": "d", "client": "c"}
+    told: list[bytes | SeamError] = [
+        evidence(0, 5, "session_opened", session="01jd0000000000000000000001", **opened),
+        SeamError("segment n1-evidence-1 at byte 7: bad"),
+        evidence(0, 6, "session_opened", session="01jd0000000000000000000002", **opened),
+    ]
+
+    class Reader:
+        def __iter__(self) -> Iterator[bytes]:
+            return self
+
+        def __next__(self) -> bytes:
+            if not told:
+                raise StopIteration
+            step = told.pop(0)
+            if isinstance(step, SeamError):
+                raise step
+            return step
+
+    heard: list[SeamError] = []
+    found = [each.id for each in index.rows(Reader(), "n1", heard.append)]
+    assert [each[-1] for each in found] == ["1", "2"]
+    assert [str(error) for error in heard] == ["segment n1-evidence-1 at byte 7: bad"]

@@ -452,6 +452,10 @@ impl Inspector {
     pub(super) fn unreadable(&self, unreadable: &Unreadable, text: &[u8]) -> Meaning {
         let shown = statement::redact_unread(text);
         let mut fault = Fault::new(Whose::Client, FaultKind::Unreadable, unreadable.message.clone());
+        fault.verbatim = unreadable.verbatim.as_ref().map(|said| {
+            let scrubbed = self.detectors().and_then(|detectors| mask::scrub(said, detectors));
+            scrubbed.unwrap_or_else(|| said.clone())
+        });
         match unreadable.position {
             Some(position) if unreadable.kind == UnreadableKind::Malformed => {
                 let before = text.get(..position).unwrap_or_default();
