@@ -1,6 +1,7 @@
 //! Faults: what went wrong, whose fault it is, and what the person reading it can do next.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 /// Whose fault it is. Decided where the fault is born, never guessed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,9 +65,9 @@ pub struct Fault {
     /// A reference that a reviewer or operator can look up in the trail.
     pub reference: Option<String>,
     /// Where in the request's text, in characters from 1.
-    pub position: Option<usize>,
+    pub position: Option<NonZeroU32>,
     /// What only the client is told, in place of `message`: it quotes the client's own text, which the trail must not.
-    pub verbatim: Option<String>,
+    pub verbatim: Option<Box<str>>,
 }
 
 impl Fault {

@@ -17,6 +17,10 @@ from penstock.recordings.decoders.postgres import Columns, Complete, CopyData, D
 from support.payload import SESSION, columns, evidence, message, payload, row, session
 
 
+def unexpected(error: SeamError) -> None:
+    pytest.fail(f"unexpected damage: {error}")
+
+
 def text() -> str:
     return "".join(render.render("text", iter(session()), None))
 
@@ -142,7 +146,7 @@ def test_the_index_is_made_from_evidence() -> None:
         evidence(0, 6, "session_opened", session=other, segment="n2-evidence-1", **opened),
         evidence(0, 7, "session_closed", session="01jd0000000000000000000009", reason="seen before"),
     ]
-    found = {each.id: each for each in index.rows(iter(told), "n1", pytest.fail)}
+    found = {each.id: each for each in index.rows(iter(told), "n1", unexpected)}
     assert set(found) == {SESSION, lost}
     assert (found[SESSION].reason, found[SESSION].statements, found[SESSION].groups) == ("client", 3, ("a",))
     assert found[lost].closed is None

@@ -61,7 +61,7 @@ pub fn write_error(out: &mut BytesMut, severity: Severity, fault: &Fault) {
         (b'S', severity),
         (b'V', severity),
         (b'C', sqlstate(fault.kind).as_bytes()),
-        (b'M', fault.verbatim.as_ref().unwrap_or(&fault.message).as_bytes()),
+        (b'M', fault.verbatim.as_deref().unwrap_or(&fault.message).as_bytes()),
     ];
     if let Some(detail) = &detail {
         fields.push((b'D', detail.as_bytes()));

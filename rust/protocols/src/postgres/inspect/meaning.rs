@@ -1,6 +1,7 @@
 //! What one statement means here: the grammar's reading laid over the catalog, for this session.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -454,12 +455,13 @@ impl Inspector {
         let mut fault = Fault::new(Whose::Client, FaultKind::Unreadable, unreadable.message.clone());
         fault.verbatim = unreadable.verbatim.as_ref().map(|said| {
             let scrubbed = self.detectors().and_then(|detectors| mask::scrub(said, detectors));
-            scrubbed.unwrap_or_else(|| said.clone())
+            scrubbed.unwrap_or_else(|| said.clone()).into_boxed_str()
         });
         match unreadable.position {
             Some(position) if unreadable.kind == UnreadableKind::Malformed => {
                 let before = text.get(..position).unwrap_or_default();
-                fault.position = Some(String::from_utf8_lossy(before).chars().count() + 1);
+                let characters = String::from_utf8_lossy(before).chars().count();
+                fault.position = u32::try_from(characters + 1).ok().and_then(NonZeroU32::new);
             }
             _ => fault = fault.hint("what cannot be understood is refused; PostgreSQL's own grammar decides"),
         }
