@@ -259,7 +259,11 @@ impl Pump {
                 (&self.core.counters.client_bytes, done, &mut self.client)
             }
             Peer::Target => {
+                self.session.lend(pool::take);
                 let done = self.session.target_sent(&mut self.target.input, &mut self.outbox);
+                if let Some(unused) = self.session.take_back() {
+                    pool::give(unused);
+                }
                 (&self.core.counters.target_bytes, done, &mut self.target)
             }
         };
