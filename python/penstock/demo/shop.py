@@ -80,6 +80,8 @@ CREATE VIEW contacts_by_city AS
 CREATE VIEW monthly_revenue AS
     SELECT date_trunc('month', ordered_at) AS month, count(*) AS orders, sum(total) AS revenue
     FROM orders WHERE state <> 'cancelled' GROUP BY 1 ORDER BY 1;
+CREATE FUNCTION label(product products) RETURNS text LANGUAGE sql STABLE
+    AS $$ SELECT product.id || ' ' || product.name $$;
 CREATE FUNCTION order_count(customer integer) RETURNS bigint LANGUAGE sql STABLE
     AS 'SELECT count(*) FROM orders WHERE customer_id = customer';
 """

@@ -32,6 +32,7 @@ fn weight(statement: &Statement) -> usize {
         + inner
         + statement.lineage.weight()
         + statement.relations.iter().map(|relation| name(&relation.schema, &relation.name)).sum::<usize>()
+        + statement.fields.iter().map(|field| 16 + field.len()).sum::<usize>()
         + statement.functions.iter().map(|function| name(&function.schema, &function.name)).sum::<usize>()
 }
 
@@ -72,6 +73,7 @@ pub(crate) fn statement(root: &NodeEnum) -> Statement {
         relations: collector.relations,
         functions: collector.functions,
         server_io,
+        fields: collector.fields,
         hidden_sql: hidden_sql || collector.hidden_sql,
         destructive: destructive || collector.destructive,
         writes: false,

@@ -15,6 +15,7 @@ pub(crate) struct Collector {
     pub server_io: Vec<&'static str>,
     pub rights: Rights,
     pub hidden_sql: bool,
+    pub fields: Vec<Box<str>>,
     pub destructive: bool,
     pub secrets: bool,
     pub parameters: u16,
@@ -42,6 +43,7 @@ impl Collector {
             server_io: Vec::new(),
             rights: Rights::NONE,
             hidden_sql: false,
+            fields: Vec::new(),
             destructive: false,
             secrets: false,
             parameters: 0,
@@ -148,6 +150,8 @@ impl Collector {
         for name in strings(indirection) {
             if functions::is_notable(name) {
                 self.function(&[name]);
+            } else if self.fields.len() >= DISTINCT || !self.fields.iter().any(|known| **known == *name) {
+                self.fields.push(name.into());
             }
         }
     }

@@ -275,6 +275,9 @@ pub struct Statement {
     pub relations: Vec<RelationRef>,
     /// The functions it names, each once.
     pub functions: Vec<FunctionRef>,
+    /// Names of fields taken from values (`(x).name`): the server runs a function of that name on a value without such a
+    /// field.
+    pub fields: Vec<Box<str>>,
     /// What outside the database it touches: `files`, `programs`, `large_objects`, `dblink`, `servers`, `extensions`,
     /// `replication`, `configuration`, `processes`.
     pub server_io: Vec<&'static str>,

@@ -57,6 +57,9 @@ NOT_A_READ = [
     "select nextval('x')",
     "select pg_sleep(1)",
     "select public.order_count(1)",
+    "select p.label from products p",
+    "select (p).label from products p",
+    "select id from products where products.label = 'x'",
     "notify channel, 'x'",
 ]
 

@@ -193,7 +193,7 @@ impl Inspector {
         let touched = self.touched(&exposure);
         let stores = exposure.stores;
         let mut meaning = Meaning {
-            common: Arc::new(self.understood(statement, text, redacted, view, touched.is_some())),
+            common: Arc::new(self.understood(statement, text, redacted, view, &exposure.attributes, touched.is_some())),
             effect: Effect::None,
             rows: sends_rows(statement),
             may_refuse: false,
@@ -341,8 +341,10 @@ impl Inspector {
         text: &Arc<Text>,
         redacted: &Arc<str>,
         view: &View<'_>,
+        attributes: &[String],
         protected: bool,
     ) -> Understood {
+        let implied = self.implied(statement, view, attributes);
         let mut facts = statement.facts();
         let tables = self.tables(statement, view);
         let tables: Arc<[Arc<str>]> = tables.into();
@@ -353,8 +355,8 @@ impl Inspector {
             kind: statement.kind,
             facts,
             rights: settled_rights(statement),
-            resolved: self.resolved(statement, view),
-            functions: functions(statement),
+            resolved: self.resolved(statement, view).into_iter().chain(implied.iter().cloned()).collect(),
+            functions: functions(statement).into_iter().chain(implied).collect(),
             tables,
             text: Arc::clone(redacted),
             source: Some(shape),
@@ -364,6 +366,14 @@ impl Inspector {
             protected,
             fault: None,
         }
+    }
+
+    /// The functions that `t.name` and `(x).name` run where the target defines some of these names.
+    fn implied(&self, statement: &Statement, view: &View<'_>, attributes: &[String]) -> Vec<Arc<str>> {
+        let Some(catalog) = self.catalog.as_deref() else { return Vec::new() };
+        let fields = statement.fields.iter().map(|name| &**name);
+        let names = attributes.iter().map(String::as_str).chain(fields);
+        names.filter_map(|name| catalog.function(name, &view.path)).map(Into::into).collect()
     }
 
     /// The functions an allow rule must list, with the schema in which the session finds them.
