@@ -16,6 +16,7 @@ use model::{Fault, FaultKind, Whose};
 use protocols::greeting::Security;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::core::{Core, micros, shutdown};
@@ -63,6 +64,8 @@ pub(crate) struct Pump {
     pub target: Side,
     /// What cancels the target's work, and how it travels.
     pub cancel: (Bytes, Security),
+    /// Dropped when the client's wish to cancel has had its effect.
+    pub cancelling: Option<oneshot::Sender<()>>,
     /// When the session must end.
     pub until: Instant,
     pub has_catalog: bool,
@@ -182,6 +185,12 @@ impl Pump {
                     }
                 }
                 Letter::Gate(event) => self.happened(event)?,
+                Letter::Cancel(done) => {
+                    self.cancelling = Some(done);
+                    let happened = self.happened(Event::Cancel);
+                    self.cancelling = None;
+                    happened?;
+                }
             }
         }
         Ok(moved)
@@ -334,13 +343,17 @@ impl Pump {
         Value::Object(event)
     }
 
-    fn cancel_target(&self) {
+    fn cancel_target(&mut self) {
         let (request, security) = self.cancel.clone();
         if request.is_empty() {
             return;
         }
         let Service { plan, credential, .. } = self.service.clone();
-        tokio::task::spawn_local(async move { dial::cancel(&plan, &credential, request, security).await });
+        let asked = self.cancelling.take();
+        tokio::task::spawn_local(async move {
+            dial::cancel(&plan, &credential, request, security).await;
+            drop(asked);
+        });
     }
 
     /// Copies the beginnings of messages out of large buffers, so that a session that waits does not hold one.

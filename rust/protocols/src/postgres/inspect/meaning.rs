@@ -420,6 +420,14 @@ impl Inspector {
                 format!("setting {name} like this would keep the gateway from following what is asked and answered");
             return Some(Fault::new(Whose::Policy, FaultKind::Denied, message).hint("leave the setting as it is"));
         }
+        if settings(statement).iter().any(|(name, _)| changes_role(name)) {
+            let message = "who the session is at the target is its credential's affair, and no statement changes it";
+            return Some(
+                Fault::new(Whose::Policy, FaultKind::Denied, message).hint(
+                    "an operator can give the target a credential with set_role, and a rule that picks it with as",
+                ),
+            );
+        }
         let touched = meaning.touched.as_ref()?;
         let denied = |what: &str, hint: &str| {
             let names: Vec<&str> = touched.classes.iter().map(|class| self.view.classes.name(class)).collect();

@@ -58,7 +58,7 @@ impl Conversation {
         if let Some(portal) = self.fetched(run)
             && let Ok(mut cursor) = portal.run.try_borrow_mut()
         {
-            cursor.tally = run.tally;
+            cursor.count(run.added());
         }
         let Some(meaning) = run.statement() else { return };
         self.written |= !meaning.common.reading;

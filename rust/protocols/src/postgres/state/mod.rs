@@ -111,6 +111,8 @@ pub struct Conversation {
     surveyed: bool,
     /// A statement changed the target's schema: the catalog is out of date.
     schema_changed: bool,
+    /// The target has told the client why it ends the session.
+    parted: bool,
 }
 
 impl Conversation {
@@ -138,6 +140,7 @@ impl Conversation {
             heard: VecDeque::new(),
             surveyed: false,
             schema_changed: false,
+            parted: false,
         }
     }
 
@@ -199,7 +202,8 @@ impl Dialogue for Conversation {
     }
 
     fn farewell(&self, fault: &Fault, to_client: &mut BytesMut) {
-        if self.target_rest.0 == 0 {
+        // Drivers report the last error they read: the target's own reason must stay it.
+        if self.target_rest.0 == 0 && !self.parted {
             refuse::write_error(to_client, Severity::Fatal, fault);
         }
     }

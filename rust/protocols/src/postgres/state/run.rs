@@ -96,14 +96,29 @@ impl Run {
         self.statements.get(self.at)
     }
 
+    /// What the answer under way has added so far.
+    #[must_use]
+    pub fn added(&self) -> Tally {
+        Tally {
+            rows: self.tally.rows - self.base.rows,
+            bytes: self.tally.bytes - self.base.bytes,
+            masked: self.tally.masked - self.base.masked,
+        }
+    }
+
     /// What the answer under way has added, which is then part of the past.
     pub fn since_base(&mut self) -> Tally {
-        let base = std::mem::replace(&mut self.base, self.tally);
-        Tally {
-            rows: self.tally.rows - base.rows,
-            bytes: self.tally.bytes - base.bytes,
-            masked: self.tally.masked - base.masked,
-        }
+        let added = self.added();
+        self.base = self.tally;
+        added
+    }
+
+    /// Another statement delivered this much of the same cursor (a MOVE: nothing).
+    pub fn count(&mut self, added: Tally) {
+        self.tally.rows += added.rows;
+        self.tally.bytes += added.bytes;
+        self.tally.masked += added.masked;
+        self.base = self.tally;
     }
 
     /// The statement that answers now is done; the next begins with nothing counted.

@@ -360,6 +360,8 @@ impl Conversation {
         let code = rewrite::field(&fields, b'C').to_owned();
         if matches!(rewrite::severity(&fields), b"FATAL" | b"PANIC") {
             rewrite::report(b'E', &fields, self.answering_meaning().as_deref(), &self.inspector, to_client);
+            // What stands behind a watched result may never leave.
+            self.parted = self.watched.is_none();
             return Ok(());
         }
         if let Some(Expect::Poison { .. }) = self.queue.front() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use mask::{Classes, Reveals, Unclassified};
-use model::{Fault, Whose};
+use model::{Fault, FaultKind, Whose};
 use serde_json::json;
 use statement::Parser;
 
@@ -412,6 +412,47 @@ fn a_row_that_nobody_described_is_never_passed() {
     let heard = harness.conversation.target_sent(&mut input, &mut harness.to_client, &mut harness.to_target);
     assert!(heard.is_err());
     assert!(harness.to_client.is_empty());
+}
+
+#[test]
+fn a_move_in_a_portal_neither_adds_to_its_rows_nor_forgets_them() {
+    let mut harness = Harness::new();
+    harness.client(
+        &[query("BEGIN"), parse("s", "SELECT id FROM orders"), bind("p", "s"), execute("p"), plain(b'S')].concat(),
+    );
+    let page = [row(&["1"]), row(&["2"]), plain(b's')].concat();
+    let opened = [plain(b'1'), plain(b'2'), described(&[("id", ORDERS, 1, 23)]), page.clone(), ready(b'T')].concat();
+    harness.target(&[complete("BEGIN"), ready(b'T'), opened].concat());
+    let rows = |harness: &Harness| harness.conversation.names.portal(b"p").unwrap().run.borrow().tally.rows;
+    assert_eq!(rows(&harness), 2);
+    harness.client(&query("MOVE FORWARD 5 p"));
+    harness.target(&[complete("MOVE 5"), ready(b'T')].concat());
+    assert_eq!(rows(&harness), 2);
+    harness.client(&[execute("p"), plain(b'S')].concat());
+    harness.target(&[page, ready(b'T')].concat());
+    assert_eq!(rows(&harness), 4);
+    harness.client(&query("FETCH 1 FROM p"));
+    let fetched = [described(&[("id", ORDERS, 1, 23)]), row(&["3"]), complete("FETCH 1"), ready(b'T')];
+    harness.target(&fetched.concat());
+    assert_eq!(rows(&harness), 5);
+}
+
+#[test]
+fn the_targets_last_words_are_the_last() {
+    let fatal = build(|out| {
+        let fields: [(u8, &[u8]); 3] = [(b'S', b"FATAL"), (b'C', b"57P01"), (b'M', b"terminating connection")];
+        message::write_report(out, b'E', &fields);
+    });
+    let closed = Fault::new(Whose::Target, FaultKind::Unreachable, "the connection was closed");
+    for (watch, heard) in [(false, "E"), (true, "EE")] {
+        let mut harness = Harness::new();
+        harness.watch = watch;
+        harness.client(&query("SELECT id FROM orders"));
+        harness.target(&fatal);
+        // Behind a watched result the target's words may be kept back for good, so the gateway has its own.
+        harness.conversation.farewell(&closed, &mut harness.to_client);
+        assert_eq!(harness.sent_to_client(), heard);
+    }
 }
 
 proptest::proptest! {
