@@ -73,11 +73,12 @@ async fn begin(entry: &'static Entry, socket: TcpStream, peer: SocketAddr, place
     let entered = match knock.enter(socket).await {
         Ok(entered) => entered,
         Err(Left::Quietly) => return None,
-        Err(Left::Cancel(key)) => {
-            // The client takes the close for the sign that nothing it sends from now on can be hit.
+        Err(Left::Cancel(key, stream)) => {
             if let Some(acted) = core.sessions.cancel(&key) {
                 let _ = tokio::time::timeout(CANCELLING, acted).await;
             }
+            // Not before: what the client sends after the close must not be hit.
+            drop(stream);
             return None;
         }
         Err(Left::Told(stream, fault)) => {
