@@ -89,6 +89,8 @@ pub struct Conversation {
     batch_written: bool,
     /// Syncs and Queries sent.
     batch: u64,
+    /// ReadyForQuery messages that came: how far the target is.
+    answered: u64,
     /// Exchanges begun.
     exchanges: u64,
     pending: Option<Pending>,
@@ -128,6 +130,7 @@ impl Conversation {
             written: false,
             batch_written: false,
             batch: 0,
+            answered: 0,
             exchanges: 0,
             pending: None,
             probing: None,

@@ -50,8 +50,8 @@ pub struct Run {
     pub watched: bool,
     /// The result is refused: what comes is dropped, and the client gets this instead.
     pub refused: Option<Fault>,
-    /// The client has been told of the refusal.
-    pub told: bool,
+    /// The batch in which the client was told that it failed or was refused: what else comes of it there is dropped.
+    pub told: Option<u64>,
     /// The target ended it with an error.
     pub failed: bool,
     /// COPY under way.
@@ -77,7 +77,7 @@ impl Run {
             hash: [0; 32],
             watched,
             refused: None,
-            told: false,
+            told: None,
             failed: false,
             copying: Copying::No,
             undo: Vec::new(),

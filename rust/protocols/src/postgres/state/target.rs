@@ -283,7 +283,7 @@ impl Conversation {
         } else {
             None
         };
-        if run.told {
+        if run.told == Some(self.answered) {
             run.advance();
             return Ok(());
         }
@@ -299,7 +299,7 @@ impl Conversation {
             self.complete = true;
         }
         if let Some(fault) = &refused {
-            run.told = true;
+            run.told = Some(self.answered);
             drop(run);
             self.tell_refusal(fault, simple, to_client, to_target);
             run = shared.borrow_mut();
@@ -349,7 +349,7 @@ impl Conversation {
         {
             let mut run = shared.borrow_mut();
             run.refused = Some(fault.clone());
-            run.told = true;
+            run.told = Some(self.answered);
         }
         self.tell_refusal(&fault, simple, to_client, to_target);
         false
@@ -404,7 +404,8 @@ impl Conversation {
     fn fail_run(&mut self, shared: &SharedRun, fields: &[(u8, &[u8])], code: &[u8], to_client: &mut BytesMut) {
         let mut run = shared.borrow_mut();
         let mut code = String::from_utf8_lossy(code).into_owned();
-        match (&run.refused, run.told) {
+        let told = run.told == Some(self.answered);
+        match (&run.refused, told) {
             (_, true) => {}
             (Some(fault), false) => {
                 refuse::write_error(to_client, Severity::Error, fault);
@@ -414,8 +415,7 @@ impl Conversation {
                 rewrite::report(b'E', fields, run.statement().map(AsRef::as_ref), &self.inspector, to_client);
             }
         }
-        let told = run.told;
-        run.told = true;
+        run.told = Some(self.answered);
         run.failed = true;
         self.failed(&mut run);
         let watched = run.watched && self.watched.as_ref().is_some_and(|watched| Rc::ptr_eq(watched, shared));
@@ -446,7 +446,7 @@ impl Conversation {
         }
         if let Some(Expect::Bind { run, .. }) = self.queue.front() {
             let (exchange, watched) = (run.borrow().exchange, false);
-            run.borrow_mut().told = true;
+            run.borrow_mut().told = Some(self.answered);
             let outcome = Outcome { error: Some(String::from_utf8_lossy(code).into_owned()), ..Outcome::default() };
             self.heard.push_back(Heard::Ended { exchange, outcome, watched });
         }
@@ -476,6 +476,11 @@ impl Conversation {
                     self.skipped(&run);
                 }
                 Expect::Execute { run } => self.skipped(&run),
+                Expect::DescribePortal { run: Some(run), .. } => {
+                    // A portal that outlives this (ROLLBACK TO) is asked about again, unless an answer came before.
+                    let mut run = run.borrow_mut();
+                    run.described = run.plan.is_some();
+                }
                 Expect::Poison { exchange, .. } if exchange != 0 => self.ended_unrun(exchange),
                 _ => {}
             }
@@ -490,8 +495,8 @@ impl Conversation {
         if self.watched.as_ref().is_some_and(|watched| Rc::ptr_eq(watched, shared)) && !self.complete {
             self.watched = None;
         }
-        if !run.told {
-            run.told = true;
+        if run.told != Some(self.answered) {
+            run.told = Some(self.answered);
             let exchange = run.current();
             drop(run);
             self.ended_unrun(exchange);
@@ -522,6 +527,7 @@ impl Conversation {
             _ => return Err(unexpected(b'Z')),
         };
         self.transaction = status;
+        self.answered += 1;
         if status == b'I' {
             self.written = false;
             self.names.end_transaction(batch);

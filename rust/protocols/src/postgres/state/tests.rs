@@ -438,6 +438,46 @@ fn a_move_in_a_portal_neither_adds_to_its_rows_nor_forgets_them() {
 }
 
 #[test]
+fn a_portal_that_failed_fails_again_when_it_is_asked_again() {
+    let mut harness = Harness::new();
+    harness.client(&[query("BEGIN"), parse("s", "SELECT 1"), bind("p", "s"), plain(b'S')].concat());
+    harness.target(&[complete("BEGIN"), ready(b'T'), plain(b'1'), plain(b'2'), ready(b'T')].concat());
+    harness.sent_to_client();
+    // Pipelined and one by one; in one batch the target itself skips the second.
+    harness.client(&[execute("p"), plain(b'S'), execute("p"), execute("p"), plain(b'S')].concat());
+    let described = described(&[("?", 0, 0, 23)]);
+    harness
+        .target(&[described, error("57014", "canceled"), ready(b'E'), error("25P02", "aborted"), ready(b'E')].concat());
+    assert_eq!(harness.sent_to_client(), "EZEZ");
+    harness.client(&[execute("p"), plain(b'S')].concat());
+    harness.target(&[error("25P02", "aborted"), ready(b'E')].concat());
+    let client = harness.to_client.split();
+    assert_eq!(tags(&client), "EZ");
+    assert!(client.windows(6).any(|window| window == b"C25P02"));
+}
+
+#[test]
+fn a_portal_whose_description_was_skipped_is_described_again() {
+    let mut harness = Harness::new();
+    harness.client(&[query("BEGIN"), parse("s", "SELECT ssn FROM customers"), bind("p", "s"), plain(b'S')].concat());
+    harness.target(&[complete("BEGIN"), ready(b'T'), plain(b'1'), plain(b'2'), ready(b'T')].concat());
+    harness.client(&[query("SAVEPOINT a"), parse("", "SELECT 1/0"), bind("", ""), execute(""), execute("p")].concat());
+    harness.client(&[plain(b'S'), query("ROLLBACK TO a")].concat());
+    let failed = [plain(b'1'), plain(b'2'), described(&[("?", 0, 0, 23)]), error("22012", "division by zero")].concat();
+    harness.target(&[complete("SAVEPOINT"), ready(b'T'), failed, ready(b'E')].concat());
+    harness.target(&[complete("ROLLBACK"), ready(b'T')].concat());
+    harness.sent_to_target();
+    harness.client(&[execute("p"), plain(b'S')].concat());
+    assert_eq!(harness.sent_to_target(), "DES");
+    harness.sent_to_client();
+    let answer = [described(&[("ssn", CUSTOMERS, 3, 25)]), row(&["123-45-6789"]), complete("SELECT 1"), ready(b'T')];
+    harness.target(&answer.concat());
+    let client = harness.to_client.split();
+    assert_eq!(tags(&client), "DCZ");
+    assert!(!client.windows(6).any(|window| window == b"123-45"), "leaked");
+}
+
+#[test]
 fn the_targets_last_words_are_the_last() {
     let fatal = build(|out| {
         let fields: [(u8, &[u8]); 3] = [(b'S', b"FATAL"), (b'C', b"57P01"), (b'M', b"terminating connection")];
