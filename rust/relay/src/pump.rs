@@ -33,6 +33,8 @@ const FULL: usize = 256 << 10;
 /// With this much waiting for a client that sends without reading, it is not read either, in bytes. More than `FULL`,
 /// so that a client that must send before it can read is not stopped by that.
 const DROWNED: usize = 4 << 20;
+/// After so many turns without a pause the other side, and other sessions, get theirs.
+const TURNS: usize = 4;
 /// How long a side may take to hear the last words.
 const PARTING: Duration = Duration::from_secs(5);
 /// What is left of a message while the rest is awaited is copied out of its large buffer when smaller than this.
@@ -128,7 +130,7 @@ impl Pump {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        loop {
+        for _ in 0..TURNS {
             match self.turn(cx) {
                 Err(end) => return Poll::Ready(end),
                 Ok(true) => {}
@@ -140,6 +142,9 @@ impl Pump {
                 }
             }
         }
+        // What has come in the meantime from a side that was silent is only learned while no task runs.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
+        Poll::Pending
     }
 
     /// Moves what can be moved once; whether anything was.

@@ -249,9 +249,7 @@ def test_a_cancel_request_ends_its_own_session_s_query_only(shop_gateway: Gatewa
         assert not errors(other.until("Z"))
 
 
-def test_a_cancel_request_that_has_ended_hits_nothing_later(
-    shop_gateway: Gateway, shop: Shop, standard: House
-) -> None:
+def test_a_cancel_request_that_has_ended_hits_nothing_later(shop_gateway: Gateway, shop: Shop, standard: House) -> None:
     with Raw(shop_gateway.host, shop_gateway.port) as raw:
         raw.log_in("everything", shop.database, standard.token("everything"))
         assert raw.key is not None
