@@ -21,6 +21,8 @@ from penstock.state.database import now_us
 
 #: Seconds between two looks at what other gateways decided.
 POLL_SECONDS = 0.4
+#: And this long while no request of this gateway waits.
+IDLE_SECONDS = 5.0
 #: The longest an approval may cover a statement's shape, in seconds.
 MAX_COVER_SECONDS = 366 * 86400
 _REFERENCE_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -223,11 +225,14 @@ class Desk:
 
     async def run(self) -> None:
         """Ticks for ever; a database that is away is said once."""
-        away = False
+        away, looked = False, -IDLE_SECONDS
         while True:
             began = time.monotonic()
             try:
-                await self.tick()
+                # Requests that nobody here waits for are other gateways' to expire, and ours only if they are gone.
+                if self._held or began - looked >= IDLE_SECONDS:
+                    looked = began
+                    await self.tick()
                 away = False
             except StateUnavailable as error:
                 if not away:

@@ -50,6 +50,7 @@ def compile_settings(manifest: Manifest, generation: int, *, blank: bool = False
                 "statement_bytes": manifest.limits.statement,
                 "statements_per_second": manifest.limits.statements_per_second,
                 "memory_bytes": manifest.limits.memory,
+                "threads": manifest.limits.threads,
             },
             "targets": [writer.target(each) for each in manifest.targets],
             "classes": [writer.classification(each) for each in manifest.classes],

@@ -36,11 +36,17 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = _async_url(url)
         self._engine = _engine(self._url)
+        self._writes = 0
 
     @property
     def shared(self) -> bool:
         """Whether other gateways may use the same database."""
         return self._url.get_backend_name() == "postgresql"
+
+    @property
+    def writes(self) -> int | None:
+        """Counts this gateway's writes; ``None`` when others write too, so that only looking tells what is new."""
+        return None if self.shared else self._writes
 
     async def open(self) -> None:
         """Brings the tables up to this version; safe while other gateways do the same."""
@@ -68,8 +74,11 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end of the block, rolled back by an exception."""
         with _away(self._url):
-            async with asyncio.timeout(_STATEMENT_SECONDS), self._engine.begin() as connection:
-                yield connection
+            try:
+                async with asyncio.timeout(_STATEMENT_SECONDS), self._engine.begin() as connection:
+                    yield connection
+            finally:
+                self._writes += 1
 
 
 @contextlib.contextmanager

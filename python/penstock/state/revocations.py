@@ -19,6 +19,8 @@ Kind = Literal["token", "identity", "session"]
 
 #: Seconds between two looks at the table: a revocation reaches open sessions well within a second.
 POLL_SECONDS = 0.4
+#: A database that nobody else writes to is looked at this often, in seconds, to know that it is there.
+QUIET_SECONDS = 2.0
 #: A view older than this decides no login: a revocation may have been missed.
 FRESH_SECONDS = 3.0
 #: A killed session's row is kept this long, for gateways that were away.
@@ -69,6 +71,11 @@ class RevocationStore:
             row = (await connection.execute(select(func.count(), func.coalesce(func.max(table.c.seq), 0)))).one()
         return int(row[0]), int(row[1])
 
+    @property
+    def writes(self) -> int | None:
+        """As :attr:`Database.writes`."""
+        return self._database.writes
+
     async def all(self) -> list[Revocation]:
         """Every revocation in force."""
         table = schema.revocations
@@ -87,6 +94,7 @@ class RevocationWatch:
         self._seen: float | None = None
         self._known: dict[tuple[str, str], Revocation] = {}
         self._away = False
+        self._writes: int | None = None
 
     @property
     def fresh(self) -> bool:
@@ -99,7 +107,7 @@ class RevocationWatch:
 
     async def poll(self) -> list[Revocation]:
         """Looks once; returns what was revoked since the last look."""
-        began = self._clock()
+        began, self._writes = self._clock(), self._store.writes
         mark = await self._store.mark()
         fresh: list[Revocation] = []
         if mark != self._mark:
@@ -109,11 +117,16 @@ class RevocationWatch:
         self._seen = began
         return fresh
 
+    def _quiet(self) -> bool:
+        """Whether nothing can be new, so that an idle gateway need not ask twice a second."""
+        looked = self._seen is not None and self._clock() - self._seen < QUIET_SECONDS
+        return looked and self._writes is not None and self._writes == self._store.writes
+
     async def run(self, tell: Callable[[list[Revocation]], Awaitable[None]]) -> None:
         """Looks for ever, telling ``tell`` what is new; a database that is away is said once, and tried on."""
         while True:
             try:
-                fresh = await self.poll()
+                fresh = [] if self._quiet() else await self.poll()
                 if self._away:
                     _LOG.warning("state_database_back")
                 self._away = False

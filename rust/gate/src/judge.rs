@@ -9,6 +9,7 @@ use model::{Exchange, FactValue, Fault};
 use policy::{Approved, Denial, InTransaction, Permit, Verdict};
 use protocols::{Answer, Purpose, Request, Understood};
 use record::evidence::{Asked, Decided, Held, StatementText, Verdict as Recorded};
+use smallvec::SmallVec;
 
 use crate::dam::Question;
 use crate::release::Live;
@@ -16,6 +17,9 @@ use crate::session::{Ask, Decision, Outbox, Session, Waiting};
 
 /// Verdicts are remembered for this many understood texts of a session.
 const REMEMBERED: usize = 4096;
+
+/// One thing per statement of a request; nearly every request has one statement.
+type Each<T> = SmallVec<[T; 1]>;
 
 /// What is to be done about a whole request.
 enum Judgement {
@@ -34,11 +38,11 @@ enum Leave {
 impl Session {
     /// Decides a request of the client's, records it, and answers the dialogue or waits for a reviewer.
     pub(crate) fn judge(&mut self, request: Request, outbox: &mut Outbox) -> Result<(), Fault> {
-        let leaves: Vec<Leave> = request.statements.iter().map(|statement| self.leave(statement)).collect();
+        let leaves: Each<Leave> = request.statements.iter().map(|statement| self.leave(statement)).collect();
         let running = request.purpose == Purpose::Run;
-        let told: Vec<Told> =
+        let told: Each<Told> =
             request.statements.iter().zip(&leaves).map(|(statement, leave)| told(statement, leave)).collect();
-        let permits = leaves
+        let permits: Each<_> = leaves
             .iter()
             .map(|leave| if let Leave::Permit(permit) = leave { Some(Rc::clone(permit)) } else { None })
             .collect();
@@ -93,18 +97,18 @@ impl Session {
         }
     }
 
-    fn judgement(&self, request: &Request, leaves: Vec<Leave>) -> Judgement {
-        let reference = self.reference(request.exchange);
+    fn judgement(&self, request: &Request, leaves: Each<Leave>) -> Judgement {
+        let reference = || self.reference(request.exchange);
         let mut held = None;
         for (statement, leave) in request.statements.iter().zip(leaves) {
             if let (Some(fault), false) = (&statement.fault, self.admission.observe()) {
                 // A text with a mistake in it gets the answer the target itself would give.
                 let known = fault.position.is_some();
-                return Judgement::Refuse(if known { fault.clone() } else { fault.clone().reference(reference) });
+                return Judgement::Refuse(if known { fault.clone() } else { fault.clone().reference(reference()) });
             }
             match leave {
                 Leave::Permit(_) => {}
-                Leave::Refuse(denial) => return Judgement::Refuse(denial.fault().reference(reference)),
+                Leave::Refuse(denial) => return Judgement::Refuse(denial.fault().reference(reference())),
                 Leave::Hold(hold) => held = held.or(Some(hold)),
             }
         }
@@ -116,7 +120,7 @@ impl Session {
                     format!("rule \"{}\" asks for a reviewer, and this transaction cannot wait for one", hold.rule());
                 let fault = Fault::denied(hold.rule(), message)
                     .hint("run the statement outside a transaction that has written");
-                Judgement::Refuse(fault.reference(reference))
+                Judgement::Refuse(fault.reference(reference()))
             }
         }
     }
@@ -137,8 +141,8 @@ impl Session {
     fn record_asked(
         &mut self,
         request: &Request,
-        told: Vec<Told>,
-        permits: Vec<Option<Rc<Permit>>>,
+        told: Each<Told>,
+        permits: Each<Option<Rc<Permit>>>,
         judgement: &Judgement,
     ) -> Result<(), Fault> {
         let since = self.release.now();
@@ -147,14 +151,14 @@ impl Session {
         let credential: Option<Arc<str>> = (credential != "default").then(|| credential.into());
         let manifest = self.rules.hash();
         let manifest = (manifest != self.settings_hash).then_some(manifest);
-        let mut bodies = Vec::with_capacity(request.statements.len());
+        let mut bodies: Each<_> = SmallVec::new();
         for (place, ((statement, told), permit)) in request.statements.iter().zip(told).zip(permits).enumerate() {
             let exchange = request.exchange + place as u64;
             let (text_id, text) = self.text(statement);
             let Told { verdict, rule, why } = told.with(judgement, observed);
             let asked = Asked {
                 text_id: Some(text_id),
-                kind: statement.kind.into(),
+                kind: Cow::Borrowed(statement.kind),
                 tables: Arc::clone(&statement.tables),
                 parameters: if place == 0 { request.parameters.clone() } else { Vec::new() },
                 verdict,
@@ -344,7 +348,7 @@ fn told(statement: &Understood, leave: &Leave) -> Told {
                 let verdict = if seen.what == "would_deny" { Recorded::WouldDeny } else { Recorded::WouldHold };
                 Told { verdict, rule: seen.rule.clone(), why: Some(seen.why.as_str().into()) }
             }
-            None => Told { verdict: Recorded::Allow, rule: Some(permit.rule().into()), why: None },
+            None => Told { verdict: Recorded::Allow, rule: Some(Arc::clone(permit.rule())), why: None },
         },
     }
 }

@@ -293,6 +293,19 @@ impl Session {
         self.drive_client(outbox)
     }
 
+    /// Gives the session a buffer from `stock` for what it is about to take from the target, if it has none.
+    pub fn lend(&mut self, stock: impl FnOnce() -> BytesMut) {
+        if self.staged.bytes.capacity() == 0 {
+            self.staged.bytes = stock();
+        }
+    }
+
+    /// Takes the buffer back, if nothing is in it.
+    pub fn take_back(&mut self) -> Option<BytesMut> {
+        let unused = self.staged.bytes.is_empty() && self.staged.bytes.capacity() > 0;
+        unused.then(|| std::mem::take(&mut self.staged.bytes))
+    }
+
     /// Goes on with what waited, after the outbox was written or an event came.
     ///
     /// # Errors

@@ -164,7 +164,7 @@ fn an_admission_gathers_what_rules_give() {
 fn what_no_rule_allows_is_refused_with_what_would() {
     let admission = whole().admit(&nightly(), &shop()).expect("admitted");
     let permit = allowed(admission.decide(Rights::READ, &NONE, &statement("select")));
-    assert_eq!(permit.rule(), "pipelines read");
+    assert_eq!(&**permit.rule(), "pipelines read");
     let denial = denied(admission.decide(Rights::READ | Rights::WRITE, &NONE, &statement("insert")));
     assert_eq!(denial.rule, None);
     assert!(

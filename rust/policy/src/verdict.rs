@@ -64,7 +64,7 @@ impl Permit {
 
     /// The rule that allows the request; empty if an observing gateway lets through what no rule allows.
     #[must_use]
-    pub fn rule(&self) -> &str {
+    pub fn rule(&self) -> &Arc<str> {
         &self.rule
     }
 

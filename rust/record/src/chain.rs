@@ -17,11 +17,14 @@ use crate::clock;
 use crate::evidence::Mark;
 use crate::frame;
 use crate::segment::{FORMAT, Header, SegmentName, Tally};
+use crate::window::Window;
 
 /// After a failure nothing touches the disk for this long.
 const RETRY: Duration = Duration::from_secs(1);
 /// Part of a segment that only the ends of sessions may use once no new segment can be had: one in this many bytes.
 const RESERVE: u64 = 16;
+/// Commits up to this are copied into a mapping, in bytes; touching many new pages there costs more than one write.
+const COPIED: usize = 16 << 10;
 
 /// One commit: frames of one session, and what they hold.
 #[derive(Debug, Default)]
@@ -47,6 +50,10 @@ struct Open {
     at: u64,
     /// Bytes set aside for this file on the disk.
     room: u64,
+    /// Whether those bytes are really set aside, so that writing to them cannot meet a full disk.
+    reserved: bool,
+    /// Where small commits are copied to.
+    window: Option<Window>,
     /// A failed write may have left bytes after `at`.
     ragged: bool,
     tally: Tally,
@@ -98,7 +105,7 @@ impl Chain {
         }
     }
 
-    /// Appends a commit with one write. When this returns `Ok`, the kernel has the bytes; the number is how many bytes
+    /// Appends a commit with one copy or write. When this returns `Ok`, the kernel has the bytes; the number is how many bytes
     /// this chain has been given so far.
     pub(crate) fn append(&mut self, commit: &Commit<'_>) -> Result<u64, Fault> {
         self.admit()?;
@@ -192,8 +199,8 @@ impl Chain {
         let mut name = self.next.clone();
         name.sequence += u64::from(self.current.is_some());
         let path = name.path(&self.store);
-        let file = create(&path, room)?;
-        let opened = self.seal().and_then(|()| self.head(file, room, &name));
+        let (file, reserved) = create(&path, room)?;
+        let opened = self.seal().and_then(|()| self.head(file, room, reserved, &name));
         match opened {
             Ok(open) => {
                 self.next = name;
@@ -211,7 +218,7 @@ impl Chain {
         }
     }
 
-    fn head(&self, file: File, room: u64, name: &SegmentName) -> io::Result<Open> {
+    fn head(&self, file: File, room: u64, reserved: bool, name: &SegmentName) -> io::Result<Open> {
         let created = clock::now();
         let header = Header {
             format: FORMAT,
@@ -230,7 +237,7 @@ impl Chain {
         let canonical = (frames.len() - record) as u64;
         let leaf = blake3::hash(&frames[record..]);
         frame::end(&mut frames, start);
-        let mut open = Open { file: Arc::new(file), at: 0, room, ragged: false, tally: Tally::default() };
+        let mut open = Open::new(file, room, reserved);
         open.write(&Commit {
             frames: &frames,
             leaves: leaf.as_bytes(),
@@ -246,6 +253,7 @@ impl Chain {
         let Some(open) = &mut self.current else { return Ok(()) };
         let seal = open.tally.seal(self.open_sessions.iter());
         open.append(&seal.frame()?)?;
+        open.window = None;
         // Gives back what was set aside and not used.
         open.file.set_len(open.at)?;
         self.previous = Some(seal.root);
@@ -257,6 +265,11 @@ impl Chain {
 }
 
 impl Open {
+    fn new(file: File, room: u64, reserved: bool) -> Self {
+        let file = Arc::new(file);
+        Self { file, at: 0, room, reserved, window: None, ragged: false, tally: Tally::default() }
+    }
+
     fn write(&mut self, commit: &Commit<'_>) -> io::Result<()> {
         let start = self.at;
         self.append(commit.frames)?;
@@ -267,28 +280,51 @@ impl Open {
         Ok(())
     }
 
-    /// One write at the end of the last whole frame; what a failed one left behind is cut off first.
+    /// Adds bytes behind the last whole frame; what a failed write left there is cut off first.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.ragged {
-            self.file.set_len(self.at)?;
+            self.cut()?;
             self.ragged = false;
         }
-        if let Err(error) = self.file.write_all_at(bytes, self.at) {
-            self.ragged = self.file.set_len(self.at).is_err();
+        if !self.copy(bytes)
+            && let Err(error) = self.file.write_all_at(bytes, self.at)
+        {
+            self.ragged = self.cut().is_err();
             return Err(error);
         }
         self.at += bytes.len() as u64;
         Ok(())
     }
+
+    /// Copies a small commit into the window, which moves on with the segment's end; `false` if it must be written.
+    fn copy(&mut self, bytes: &[u8]) -> bool {
+        if !self.reserved || bytes.len() > COPIED || self.at + bytes.len() as u64 > self.room {
+            return false;
+        }
+        if self.window.as_mut().is_some_and(|window| window.write(bytes, self.at)) {
+            return true;
+        }
+        // The old one goes first: a large write may have gone past it.
+        self.window = None;
+        self.window = Window::open(&self.file, self.at, self.room).ok();
+        self.window.as_mut().is_some_and(|window| window.write(bytes, self.at))
+    }
+
+    /// Cuts the file behind the last whole frame.
+    fn cut(&mut self) -> io::Result<()> {
+        self.window = None;
+        self.file.set_len(self.at)
+    }
 }
 
 /// Creates a segment's file and sets `room` bytes aside for it without changing its length, so that a full disk shows
-/// here and not in the middle of a write.
-fn create(path: &Path, room: u64) -> io::Result<File> {
+/// here and not in the middle of a write. Whether they are really set aside is also returned.
+fn create(path: &Path, room: u64) -> io::Result<(File, bool)> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
     match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, room) {
+        Ok(()) => Ok((file, true)),
         // Some network and stacked file systems cannot set room aside; there, each write finds out for itself.
-        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(file),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok((file, false)),
         Err(error) => {
             let _ = std::fs::remove_file(path);
             Err(error.into())

@@ -4,6 +4,7 @@
 //! out. Text, parameters and anything else taken from a request arrive here already redacted: literals that match a class
 //! or meet a class's column are typed placeholders. Fields are added, never renamed or given another meaning.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -114,7 +115,7 @@ pub struct Asked {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_id: Option<u64>,
     /// What kind of statement, as rules name it: `select`, `insert`, …
-    pub kind: Arc<str>,
+    pub kind: Cow<'static, str>,
     /// Qualified names of the relations it touches.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub tables: Arc<[Arc<str>]>,
@@ -204,7 +205,7 @@ pub struct Answered {
     pub would_mask: u64,
     /// BLAKE3 of the bytes delivered, in hex; absent if there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hash: Option<Arc<str>>,
+    pub hash: Option<Cow<'static, str>>,
     /// The error's code (PostgreSQL: SQLSTATE), if the answer is an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Arc<str>>,

@@ -72,7 +72,7 @@ fn an_end_torn_anywhere_is_cut_to_whole_frames() {
         session.evidence(exchange, &text(exchange, "SELECT 1")).unwrap();
     }
     let name = SegmentName { node: "node-1".into(), kind: Kind::Evidence, sequence: 1 };
-    let bytes = fs::read(name.path(&kept)).unwrap();
+    let bytes = written(&name.path(&kept));
     for cut in (0..=bytes.len()).step_by(3).chain([bytes.len()]) {
         let _ = fs::remove_dir_all(&torn);
         fs::create_dir_all(torn.join("evidence")).unwrap();
@@ -87,11 +87,73 @@ fn an_end_torn_anywhere_is_cut_to_whole_frames() {
             assert_eq!(end.parse::<SessionClosed>().unwrap().reason.as_ref(), LOST);
         }
         for end in &recovery.torn {
-            assert_eq!(fs::read(&end.kept).unwrap(), bytes[end.offset as usize..cut]);
+            let cut_off = &bytes[end.offset as usize..cut];
+            let shown = cut_off.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            assert_eq!(fs::read(&end.kept).unwrap(), cut_off[..shown]);
         }
         assert_eq!(read::verify(&torn).unwrap().problems, vec![], "{cut}");
         assert_eq!(Trail::open(&settings(&torn)).unwrap().1, Recovery::default());
     }
+}
+
+#[test]
+fn a_copy_that_was_broken_off_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let (kept, torn) = (folder.path().join("kept"), folder.path().join("torn"));
+    let trail = open(&kept);
+    let mut session = trail.session(id(5));
+    session.evidence(0, &SessionOpened::default()).unwrap();
+    let name = SegmentName { node: "node-1".into(), kind: Kind::Evidence, sequence: 1 };
+    let before = written(&name.path(&kept)).len();
+    session.evidence(1, &text(1, "SELECT 1")).unwrap();
+    let bytes = written(&name.path(&kept));
+    let room = fs::read(name.path(&kept)).unwrap().len();
+    assert!(room > bytes.len() && all(&kept, of(id(5))).len() == 2);
+    // A frame's first four bytes come last; the file goes on with room that is set aside.
+    for copied in [before + 4, before + 5, bytes.len() - 1, bytes.len()] {
+        let _ = fs::remove_dir_all(&torn);
+        fs::create_dir_all(torn.join("evidence")).unwrap();
+        let mut broken = bytes[..copied].to_vec();
+        broken[before..before + 4].fill(0);
+        broken.resize(room, 0);
+        fs::write(name.path(&torn), &broken).unwrap();
+        assert_eq!(all(&torn, of(id(5))).len(), 1);
+        let (trail, recovery) = Trail::open(&settings(&torn)).unwrap();
+        assert_eq!(recovery.lost, [id(5)]);
+        assert_eq!(recovery.torn.len(), usize::from(copied > before + 4), "{copied}");
+        drop(trail);
+        assert_eq!(read::verify(&torn).unwrap().problems, vec![]);
+    }
+}
+
+#[test]
+fn small_and_large_commits_stand_one_behind_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = TrailSettings { segment_bytes: 8 << 20, ..settings(folder.path()) };
+    let (trail, _) = Trail::open(&settings).unwrap();
+    let mut session = trail.session(id(3));
+    let lengths = [1, 100, 300_000, 5, 16_384, 2_000_000, 7, 900_000, 900_000, 900_000, 3];
+    for (exchange, length) in (1..).zip(lengths) {
+        session.payload(exchange, &vec![b'a' + exchange as u8; length]).unwrap();
+    }
+    let read = |exchange| -> usize {
+        let query = Query { exchange: Some(exchange), ..of(id(3)) };
+        read::records(folder.path(), query).unwrap().map(|record| record.unwrap().body.len()).sum()
+    };
+    for again in 0..2 {
+        for (exchange, length) in (1..).zip(lengths) {
+            assert_eq!(read(exchange), length, "{again}");
+        }
+        trail.close().unwrap_or_default();
+    }
+    assert_eq!(read::verify(folder.path()).unwrap().problems, vec![]);
+}
+
+/// What a segment that is being written holds, without the room set aside behind it.
+fn written(path: &Path) -> Vec<u8> {
+    let mut bytes = fs::read(path).unwrap();
+    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+    bytes
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! What a client received is a prefix of what the trail holds. A session writes through its [`SessionTrail`]; when a write
 //! returns, the kernel has the bytes, and [`Trail::durable`] says whether the disk has them too. Nothing is released
 //! before that, so the cost of a record is part of every answer: a small record is one hash, one hand-made frame and one
-//! write, without a compressor and without an allocation that lasts.
+//! copy into the page cache, without a compressor, a call to the kernel or an allocation that lasts.
 //!
 //! The store holds two kinds of append-only segments, *evidence* and *payload*, each a sequence of zstd frames with
 //! checksums. Hashes cover the canonical records inside, so a sealed segment may be compressed again without touching
@@ -27,6 +27,7 @@ mod spool;
 mod summary;
 mod trail;
 mod verify;
+mod window;
 mod xxh64;
 
 pub use canonical::{Content, Direction, Kind, Place};

@@ -12,7 +12,7 @@ use model::{Fault, SessionId};
 use crate::canonical::Kind;
 use crate::chain::Chain;
 use crate::frame;
-use crate::scan::{Scanner, Step, tally_frame};
+use crate::scan::{Scanner, Step, data_end, tally_frame};
 use crate::segment::{Seal, SegmentName, Tally};
 use crate::trail::{TrailSettings, unusable};
 
@@ -120,9 +120,9 @@ fn reseal(path: &Path, name: &SegmentName, before: End, recovery: &mut Recovery)
     let mut open = before.open.clone();
     let (tally, at, why) = scan(path, &mut open)?;
     let file = OpenOptions::new().read(true).write(true).open(path)?;
-    let size = file.metadata()?.len();
+    let size = data_end(&file, at)?;
     if size > at {
-        let kept = keep(&file, path, at)?;
+        let kept = keep(&file, path, (at, size))?;
         recovery.torn.push(Torn { segment: name.clone(), offset: at, bytes: size - at, kept, why });
     }
     if tally.records() == 0 {
@@ -158,13 +158,13 @@ fn scan(path: &Path, open: &mut HashSet<SessionId>) -> io::Result<(Tally, u64, S
     }
 }
 
-/// Copies what follows `at` into a file of its own: evidence is never thrown away, not even when it cannot be read.
-fn keep(file: &File, path: &Path, at: u64) -> io::Result<PathBuf> {
+/// Copies a torn end into a file of its own: evidence is never thrown away, not even when it cannot be read.
+fn keep(file: &File, path: &Path, (at, end): (u64, u64)) -> io::Result<PathBuf> {
     let kept = path.with_extension(format!("{at:x}.torn"));
     let mut copy = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&kept)?;
     let mut source = file;
     io::Seek::seek(&mut source, io::SeekFrom::Start(at))?;
-    io::copy(&mut source, &mut copy)?;
+    io::copy(&mut io::Read::take(&mut source, end - at), &mut copy)?;
     copy.sync_all()?;
     Ok(kept)
 }

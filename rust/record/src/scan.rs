@@ -16,6 +16,8 @@ use crate::segment::Tally;
 
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
+/// How room begins that is set aside and not yet written.
+const BLANK: [u8; 4] = [0; 4];
 
 /// What stands at an offset of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +26,9 @@ pub(crate) enum Step {
     Records(u64, u64),
     /// A skippable frame from the first offset on.
     Skippable(u64, u32),
-    /// The file ends here, between two frames.
+    /// The file ends here, between two frames, or nothing but room set aside follows.
     End,
-    /// The file ends within a frame with records that begins here.
+    /// The file ends within a frame with records that begins here, or something follows room that was never written.
     Torn(u64),
     /// The file ends within a skippable frame that begins here.
     TornSeal(u64),
@@ -85,6 +87,9 @@ impl Scanner {
                 let size = self.file.metadata()?.len();
                 return Ok(if size <= start { Step::End } else { Step::Torn(start) });
             }
+            if self.window().starts_with(&BLANK) {
+                return self.blank(start);
+            }
             match frame::measure(self.window()) {
                 Measure::More(least) if least > need => need = least,
                 Measure::More(_) => return Ok(Step::Bad(start, "the frame cannot be measured")),
@@ -116,6 +121,11 @@ impl Scanner {
         Ok(true)
     }
 
+    /// What is set aside and not yet written reads as zeros to the file's end.
+    fn blank(&self, start: u64) -> io::Result<Step> {
+        Ok(if data_end(&self.file, start)? == start { Step::End } else { Step::Torn(start) })
+    }
+
     fn skip(&mut self, start: u64, length: u64, magic: u32) -> io::Result<Step> {
         if start + length > self.file.metadata()?.len() {
             return Ok(Step::TornSeal(start));
@@ -135,6 +145,21 @@ impl Scanner {
             Err(why) => Step::Bad(start, why),
         }
     }
+}
+
+/// Where in `file` the zeros begin that it ends with, not before `from`.
+pub(crate) fn data_end(file: &File, from: u64) -> io::Result<u64> {
+    let (mut end, mut chunk) = (file.metadata()?.len(), vec![0; CHUNK]);
+    while end > from {
+        let start = end.saturating_sub(CHUNK as u64).max(from);
+        let part = &mut chunk[..usize::try_from(end - start).map_err(io::Error::other)?];
+        file.read_exact_at(part, start)?;
+        if let Some(last) = part.iter().rposition(|byte| *byte != 0) {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(from)
 }
 
 /// The records in a frame's content: head, body and the bytes that are hashed.

@@ -1,19 +1,18 @@
-//! Buffers for building commits, shared by all sessions so that an idle session owns none.
+//! Buffers for building commits, one set per thread, so that an idle session owns none.
 
-use std::sync::Mutex;
+use std::cell::{Cell, RefCell};
 
 use model::{Fault, SessionId};
 
 use crate::canonical::{self, Head};
 use crate::chain::Commit;
 use crate::evidence::Mark;
-use crate::flush::lock;
 use crate::frame::{self, FRAME_CONTENT};
 
 /// Buffers that grew beyond this are not kept, in bytes.
 const KEPT: usize = 4 << 20;
-/// As many are kept as threads can be building commits at once, on any machine that matters.
-const KEPT_COUNT: usize = 64;
+/// A thread keeps this many hashers for answers to come.
+const KEPT_HASHERS: usize = 64;
 
 /// The records of one commit to one chain, in frames.
 #[derive(Debug, Default)]
@@ -94,21 +93,36 @@ pub(crate) struct Scratch {
     pub payload: Build,
 }
 
-/// Scratches that wait for their next use.
-#[derive(Default)]
-pub(crate) struct Pool(Mutex<Vec<Scratch>>);
+thread_local! {
+    static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
+    // Boxed as the sessions that borrow them hold them: they are too large to be moved about.
+    #[expect(clippy::vec_box)]
+    static HASHERS: RefCell<Vec<Box<blake3::Hasher>>> = const { RefCell::new(Vec::new()) };
+}
 
-impl Pool {
-    pub(crate) fn take(&self) -> Scratch {
-        lock(&self.0).pop().unwrap_or_default()
-    }
+/// Takes this thread's scratch. A thread builds one commit at a time, so one is enough.
+pub(crate) fn take() -> Scratch {
+    SCRATCH.take().unwrap_or_default()
+}
 
-    pub(crate) fn put(&self, mut scratch: Scratch) {
-        scratch.evidence.reset();
-        scratch.payload.reset();
-        let mut kept = lock(&self.0);
-        if kept.len() < KEPT_COUNT {
-            kept.push(scratch);
+/// Gives a scratch back.
+pub(crate) fn give(mut scratch: Scratch) {
+    scratch.evidence.reset();
+    scratch.payload.reset();
+    SCRATCH.set(Some(scratch));
+}
+
+/// Takes a hasher that has hashed nothing: they are large, and every answer needs one.
+pub(crate) fn take_hasher() -> Box<blake3::Hasher> {
+    HASHERS.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+/// Gives a hasher back.
+pub(crate) fn give_hasher(mut hasher: Box<blake3::Hasher>) {
+    HASHERS.with_borrow_mut(|kept| {
+        if kept.len() < KEPT_HASHERS {
+            hasher.reset();
+            kept.push(hasher);
         }
-    }
+    });
 }

@@ -152,7 +152,7 @@ pub(crate) struct Tally {
     bytes: u64,
     first: Option<u64>,
     last: u64,
-    sessions: HashMap<SessionId, Entry>,
+    sessions: HashMap<SessionId, Entry, ahash::RandomState>,
     ranges: usize,
 }
 

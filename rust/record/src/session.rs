@@ -6,7 +6,7 @@ use crate::canonical::{Content, Direction, Head, Place};
 use crate::clock;
 use crate::evidence::Evidence;
 use crate::flush::Position;
-use crate::scratch::Scratch;
+use crate::scratch::{self, Scratch};
 use crate::trail::{Trail, evidence_body};
 
 /// Payload is cut into records of at most this, in bytes.
@@ -98,8 +98,7 @@ impl SessionTrail {
     /// Collects records that are written together: at most one write for each kind of segment.
     #[must_use]
     pub fn batch(&mut self) -> Batch<'_> {
-        let scratch = self.trail.inner().pool.take();
-        Batch { session: self, scratch }
+        Batch { session: self, scratch: scratch::take() }
     }
 
     /// Ends the hashing of an exchange's payload and returns what was delivered; `None` if nothing was.
@@ -107,7 +106,9 @@ impl SessionTrail {
         let place = place.into();
         let found = self.hashing.iter().position(|hashing| hashing.place == place)?;
         let Hashing { hasher, .. } = self.hashing.swap_remove(found);
-        Some(Digest { hash: hasher.finalize().to_hex().to_string(), bytes: hasher.count() })
+        let digest = Digest { hash: hasher.finalize().to_hex().as_str().to_owned(), bytes: hasher.count() };
+        scratch::give_hasher(hasher);
+        Some(digest)
     }
 
     fn hash(&mut self, place: Place, bytes: &[u8]) -> Result<(), Fault> {
@@ -119,7 +120,7 @@ impl SessionTrail {
             let message = "too many answers of this session are under way at once";
             return Err(Fault::new(Whose::Client, FaultKind::TooLarge, message));
         }
-        let mut hasher = Box::new(blake3::Hasher::new());
+        let mut hasher = scratch::take_hasher();
         hasher.update(bytes);
         self.hashing.push(Hashing { place, hasher });
         Ok(())
@@ -190,6 +191,6 @@ impl Batch<'_> {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        self.session.trail.inner().pool.put(std::mem::take(&mut self.scratch));
+        scratch::give(std::mem::take(&mut self.scratch));
     }
 }

@@ -58,7 +58,7 @@ fn a_session_is_read_as_it_was_written() {
     let mut batch = session.batch();
     batch.payload(1, Direction::ToClient, &vec![b'x'; 100_000]).unwrap();
     let digest = batch.digest(1).unwrap();
-    let answered = Answered { hash: Some(Arc::from(digest.hash.as_str())), bytes: digest.bytes, ..Default::default() };
+    let answered = Answered { hash: Some(digest.hash.clone().into()), bytes: digest.bytes, ..Default::default() };
     batch.evidence(1, &answered).unwrap();
     batch.commit().unwrap();
     session.evidence(0, &closed("goodbye")).unwrap();

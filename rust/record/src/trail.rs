@@ -16,7 +16,6 @@ use crate::chain::{Commit, unrecordable};
 use crate::evidence::{Evidence, LOST, Operator, SessionClosed};
 use crate::flush::{Chains, Flush, Position, lock};
 use crate::recover::{self, Recovery};
-use crate::scratch::Pool;
 use crate::session::SessionTrail;
 
 /// What "recorded" means before bytes are released.
@@ -71,7 +70,6 @@ pub struct Trail(Arc<Inner>);
 
 pub(crate) struct Inner {
     chains: Arc<Chains>,
-    pub(crate) pool: Pool,
     flush: Option<Arc<Flush>>,
     flusher: Mutex<Option<JoinHandle<()>>>,
     /// Held for as long as the trail is open, so that no second process writes the same node's segments.
@@ -95,8 +93,7 @@ impl Trail {
         let evidence = recover::chain(&store, settings, Kind::Evidence, &mut recovery)?;
         let chains = Arc::new(Chains { payload: Mutex::new(payload), evidence: Mutex::new(evidence) });
         let (flush, flusher) = start_flusher(settings.durability, &chains)?;
-        let pool = Pool::default();
-        let trail = Self(Arc::new(Inner { chains, pool, flush, flusher: Mutex::new(flusher), _lock: held }));
+        let trail = Self(Arc::new(Inner { chains, flush, flusher: Mutex::new(flusher), _lock: held }));
         trail.close_lost(&recovery.lost)?;
         Ok((trail, recovery))
     }

@@ -206,7 +206,7 @@ fn payloads(store: &Path, report: &mut Report) -> Result<(), Damage> {
             answer.hasher.get_or_insert_default().update(&record.body);
         } else if let Some(Answered { hash: Some(hash), bytes, .. }) = record.parse() {
             let answer = pending.entry(record.exchange).or_default();
-            answer.said = Some((hash, bytes, record.segment, record.offset));
+            answer.said = Some((hash.into(), bytes, record.segment, record.offset));
         } else {
             continue;
         }

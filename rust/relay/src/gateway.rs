@@ -92,7 +92,7 @@ impl Gateway {
             addresses.insert(name.clone(), address.to_string().into());
             listeners.push((entry, listener));
         }
-        let count = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let count = loaded.limits.workers();
         let mut workers = Vec::with_capacity(count);
         for number in 0..count {
             let (sender, thread) = listen::worker(number, self.core.clone(), self.stage.subscribe())?;
@@ -115,6 +115,9 @@ impl Gateway {
         };
         if bound(&before) != bound(&loaded) {
             return Err(mistake("listeners cannot move while the gateway runs").hint("restart it to change bind"));
+        }
+        if before.limits.threads != loaded.limits.threads {
+            return Err(mistake("limits.threads cannot change while the gateway runs").hint("restart it"));
         }
         let rules = loaded.rules.clone();
         self.core.loaded.store(Arc::new(loaded));

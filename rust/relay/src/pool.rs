@@ -26,7 +26,8 @@ pub(crate) fn take() -> BytesMut {
 /// Gives a buffer back. Its content is dropped.
 pub(crate) fn give(mut buffer: BytesMut) {
     buffer.clear();
-    if (1..=LARGEST).contains(&buffer.capacity()) {
+    // A small one would have to grow at its next use, which costs more than it saves.
+    if (READ / 2..=LARGEST).contains(&buffer.capacity()) {
         STOCK.with_borrow_mut(|stock| {
             if stock.len() < MOST {
                 stock.push(buffer);

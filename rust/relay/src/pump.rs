@@ -151,14 +151,15 @@ impl Pump {
     fn turn(&mut self, cx: &mut Context<'_>) -> Done {
         let mut moved = self.letters()?;
         moved |= self.ring(cx)?;
+        // Reading first: what comes of it leaves in the same turn.
+        moved |= self.pull(Peer::Client, cx)?;
+        moved |= self.pull(Peer::Target, cx)?;
         self.session.poll_recorded(cx.waker(), &mut self.outbox)?;
         if self.flush_client(cx)? {
             moved = true;
             self.session.resume(&mut self.outbox)?;
         }
         moved |= self.flush_target(cx)?;
-        moved |= self.pull(Peer::Client, cx)?;
-        moved |= self.pull(Peer::Target, cx)?;
         self.answer_asks();
         if self.clock.drain.is_some() && !moved && self.session.is_idle() && self.outbox.client.is_empty() {
             self.happened(Event::End(shutdown("the gateway is shutting down")))?;
@@ -272,7 +273,11 @@ impl Pump {
                 (&self.core.counters.client_bytes, done, &mut self.client)
             }
             Peer::Target => {
+                self.session.lend(pool::take);
                 let done = self.session.target_sent(&mut self.target.input, &mut self.outbox);
+                if let Some(unused) = self.session.take_back() {
+                    pool::give(unused);
+                }
                 (&self.core.counters.target_bytes, done, &mut self.target)
             }
         };

@@ -1,6 +1,7 @@
 //! The relay's part of the settings document, and what it is compiled into.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -76,11 +77,28 @@ pub(crate) struct Limits {
     pub login_seconds: u64,
     /// The longest message of either side, in bytes.
     pub message_bytes: usize,
+    /// Threads that carry sessions.
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl Limits {
+    /// Threads that carry sessions: as told, or one less than there are cores. Fewer threads with more to do each cost
+    /// less than many that sleep and wake, and logins, approvals and the kernel need room too.
+    pub fn workers(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.threads.map_or_else(|| cores().saturating_sub(1).max(1), NonZeroUsize::get)
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1_000, connections_per_identity: 100, login_seconds: 15, message_bytes: 64 << 20 }
+        Self {
+            connections: 1_000,
+            connections_per_identity: 100,
+            login_seconds: 15,
+            message_bytes: 64 << 20,
+            threads: None,
+        }
     }
 }
 

@@ -58,6 +58,7 @@ def test_settings_have_the_agreed_shape(write: Write, good: str, environ: dict[s
         "login_seconds": 15,
         "message_bytes": 64 << 20,
         "statement_bytes": 1 << 20,
+        "threads": None,
         "statements_per_second": None,
         "memory_bytes": 512 << 20,
     }

@@ -286,6 +286,11 @@ class Limits(Model):
     statements_per_second: Annotated[StrictInt, between(1, 10_000_000, "1 and 10000000")] | None = Field(
         default=None, description="Per identity; left out means no bound."
     )
+    threads: Annotated[StrictInt, between(1, 1024, "1 and 1024")] | None = Field(
+        default=None,
+        description="Threads that carry sessions; left out means one less than the machine has cores, which leaves one "
+        "to logins, approvals and the kernel. A change needs a restart.",
+    )
     memory: Annotated[Size, between(64 << 20, 1 << 44, "64MiB and 16TiB")] = preset(
         "512MiB", description="What all sessions' buffers may take together."
     )

@@ -355,22 +355,6 @@ pub fn write_parse(out: &mut BytesMut, name: &[u8], text: &[u8]) {
     });
 }
 
-/// The result formats at the end of [`Bind::values`].
-///
-/// # Errors
-/// The client broke the protocol.
-pub fn result_formats(values: &[u8]) -> Result<Vec<i16>, Fault> {
-    let read = || {
-        let mut reader = Reader::new(values);
-        formats_skip(&mut reader)?;
-        for _ in 0..reader.u16()? {
-            reader.sized()?;
-        }
-        formats(&mut reader)
-    };
-    read().map_err(|malformed| fault(malformed, b'B', Whose::Client))
-}
-
 fn formats(reader: &mut Reader<'_>) -> Result<Vec<i16>, Malformed> {
     let count = reader.u16()?;
     let bytes = reader.bytes(usize::from(count) * 2)?;

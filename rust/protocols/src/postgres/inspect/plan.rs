@@ -55,7 +55,7 @@ impl Inspector {
     ///
     /// # Errors
     /// A column that may not be delivered has no mask of its type.
-    pub fn plan_origins(&self, origins: &[Origin], _formats: &[i16], meaning: Option<&Meaning>) -> Result<(), Fault> {
+    pub fn plan_origins(&self, origins: &[Origin], meaning: Option<&Meaning>) -> Result<(), Fault> {
         for (place, origin) in origins.iter().enumerate() {
             if let Err(Stop::Refused(fault)) = self.column(*origin, place, origins.len(), meaning, false) {
                 return if self.observes() { Ok(()) } else { Err(fault) };

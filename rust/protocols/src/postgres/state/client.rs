@@ -1,6 +1,5 @@
 //! What the client sends: frame it, understand it, ask for a verdict, send it on.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -196,11 +195,7 @@ impl Conversation {
         let parse = message::parse(body)?;
         let meanings = self.inspector.understand(parse.text, &self.names);
         let text = String::from_utf8_lossy(parse.text);
-        let prepared = Rc::new(Prepared {
-            text: text.as_ref().into(),
-            meaning: RefCell::new(meanings),
-            origins: RefCell::new(None),
-        });
+        let prepared = Rc::new(Prepared::new(text.as_ref().into(), meanings));
         let statements = prepared.meaning.borrow().clone();
         let pending = Pending::Parse { message: message.clone(), name: body.slice_ref(parse.name), prepared };
         self.pending = Some(pending);
@@ -226,12 +221,12 @@ impl Conversation {
         };
         let statements = self.current_meaning(&prepared);
         let parameters = self.inspector.parameters(bind.values, &statements)?;
-        let formats = message::result_formats(bind.values)?;
         let empty = statements.is_empty();
         let run = self.begin_run(statements);
+        run.borrow_mut().prepared = Some(Rc::clone(&prepared));
         let request = (!empty).then(|| self.request(Purpose::Run, &run, parameters));
         let portal = body.slice_ref(bind.portal);
-        self.pending = Some(Pending::Bind { message: message.clone(), portal, formats, prepared, run });
+        self.pending = Some(Pending::Bind { message: message.clone(), portal, prepared, run });
         match request {
             Some(request) => Ok(Some(Said::Request(request))),
             None => {
@@ -409,9 +404,9 @@ impl Conversation {
                     self.send_query(&body, run, to_target);
                 }
             }
-            Pending::Bind { message, portal, formats, prepared, run } => {
+            Pending::Bind { message, portal, prepared, run } => {
                 let ask = run.borrow().statements.iter().any(|meaning| meaning.may_refuse);
-                let pending = Pending::Bind { message, portal, formats, prepared: Rc::clone(&prepared), run };
+                let pending = Pending::Bind { message, portal, prepared: Rc::clone(&prepared), run };
                 if ask && prepared.origins.borrow().is_none() {
                     self.probe_bind(pending, prepared, to_target);
                 } else {
@@ -446,11 +441,11 @@ impl Conversation {
     }
 
     fn send_bind(&mut self, pending: Pending, to_target: &mut BytesMut) {
-        let Pending::Bind { message, portal, formats, prepared, run } = pending else { return };
+        let Pending::Bind { message, portal, prepared, run } = pending else { return };
         let exchange = run.borrow().exchange;
         if let Some(origins) = prepared.origins.borrow().clone() {
             let meaning = run.borrow().statements.first().cloned();
-            if let Err(fault) = self.inspector.plan_origins(&origins, &formats, meaning.as_deref()) {
+            if let Err(fault) = self.inspector.plan_origins(&origins, meaning.as_deref()) {
                 return self.poison_with(&fault, exchange, to_target);
             }
         }
@@ -491,11 +486,8 @@ impl Conversation {
         message::write_describe_statement(to_target, PROBE);
         message::write_close_statement(to_target, PROBE);
         message::write(to_target, b'S', |_| {});
-        let prepared = Rc::new(Prepared {
-            text: String::from_utf8_lossy(&text).as_ref().into(),
-            meaning: RefCell::new(run.borrow().statements.clone()),
-            origins: RefCell::new(None),
-        });
+        let statements = run.borrow().statements.clone();
+        let prepared = Rc::new(Prepared::new(String::from_utf8_lossy(&text).as_ref().into(), statements));
         self.queue.push(Expect::Parse { undo: Undo::Nothing });
         self.queue.push(Expect::Probe { prepared: Rc::clone(&prepared) });
         self.queue.push(Expect::Close { undo: Undo::Nothing, quiet: true });
@@ -512,7 +504,7 @@ impl Conversation {
         let Pending::Query { body, run } = pending else { return };
         let origins = prepared.origins.borrow().clone().unwrap_or_else(|| Rc::from([]));
         let meaning = run.borrow().statements.first().cloned();
-        match self.inspector.plan_origins(&origins, &[], meaning.as_deref()) {
+        match self.inspector.plan_origins(&origins, meaning.as_deref()) {
             Ok(_) => self.send_query(&body, run, to_target),
             Err(fault) => self.refuse_pending(&Pending::Query { body, run }, &fault, to_target),
         }
@@ -525,14 +517,14 @@ impl Conversation {
             let meanings =
                 inspect::meaning::of_prepared(self.inspector.understand(prepared.text.as_bytes(), &self.names));
             *prepared.meaning.borrow_mut() = meanings;
-            *prepared.origins.borrow_mut() = None;
+            prepared.forget();
         }
         prepared.meaning.borrow().clone()
     }
 
     pub(super) fn forget_meanings(&mut self) {
         for prepared in self.names.statements() {
-            *prepared.origins.borrow_mut() = None;
+            prepared.forget();
         }
     }
 

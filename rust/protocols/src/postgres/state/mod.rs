@@ -49,7 +49,7 @@ impl Default for Limits {
 enum Pending {
     Query { body: Bytes, run: SharedRun },
     Parse { message: Bytes, name: Bytes, prepared: Rc<Prepared> },
-    Bind { message: Bytes, portal: Bytes, formats: Vec<i16>, prepared: Rc<Prepared>, run: SharedRun },
+    Bind { message: Bytes, portal: Bytes, prepared: Rc<Prepared>, run: SharedRun },
 }
 
 impl Pending {

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use mask::RowPlan;
 use model::{Fault, FaultKind, Whose};
 
 use super::queue::SharedRun;
@@ -26,6 +28,35 @@ pub struct Prepared {
     pub meaning: RefCell<Vec<Arc<Meaning>>>,
     /// The columns of its result as the target last described them.
     pub origins: RefCell<Option<Rc<[Origin]>>>,
+    /// Its result as the target last described it to a client, and what was planned for it.
+    pub described: RefCell<Option<Described>>,
+}
+
+impl Prepared {
+    /// A prepared statement that was not described yet.
+    #[must_use]
+    pub fn new(text: Arc<str>, meaning: Vec<Arc<Meaning>>) -> Self {
+        Self { text, meaning: RefCell::new(meaning), origins: RefCell::default(), described: RefCell::default() }
+    }
+
+    /// Forgets what was concluded from the target's descriptions.
+    pub fn forget(&self) {
+        *self.origins.borrow_mut() = None;
+        *self.described.borrow_mut() = None;
+    }
+}
+
+/// A description and what follows from it.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// The body of the RowDescription.
+    pub body: Bytes,
+    /// The inspector's epoch when this was concluded.
+    pub epoch: u64,
+    /// What to do with rows.
+    pub plan: Arc<RowPlan>,
+    /// Formats of the columns.
+    pub formats: Rc<[i16]>,
 }
 
 /// A portal or cursor.

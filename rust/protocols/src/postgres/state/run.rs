@@ -1,12 +1,13 @@
 //! A run: one statement, or one text of several, on its way through the target.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use mask::RowPlan;
 use model::Fault;
 
-use super::names::Undo;
+use super::names::{Prepared, Undo};
 
 use crate::dialogue::Tally;
 
@@ -32,12 +33,14 @@ pub struct Run {
     pub statements: Vec<Arc<Meaning>>,
     /// Which of them answers now.
     pub at: usize,
+    /// The prepared statement it runs, if it is not the only run of its text.
+    pub prepared: Option<Rc<Prepared>>,
     /// What to do with rows, once the target has described them.
     pub plan: Option<Arc<RowPlan>>,
     /// Whether the next Execute needs no Describe of our own.
     pub described: bool,
     /// Formats of the columns, as the description says.
-    pub formats: Vec<i16>,
+    pub formats: Rc<[i16]>,
     /// The description itself, kept where a reviewer may have to see a sample.
     pub description: Option<Bytes>,
     /// Totals over all fetches.
@@ -68,9 +71,10 @@ impl Run {
             exchange,
             statements,
             at: 0,
+            prepared: None,
             plan: None,
             described: false,
-            formats: Vec::new(),
+            formats: Rc::default(),
             description: None,
             tally: Tally::default(),
             base: Tally::default(),

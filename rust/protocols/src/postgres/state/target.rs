@@ -1,12 +1,13 @@
 //! What the target answers: match it with what is owed, rewrite it, tell the gate.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use model::{Fault, Whose};
 
 use super::client::pass_rest;
-use super::names::Undo;
+use super::names::{self, Undo};
 use super::queue::{Expect, SharedRun};
 use super::run::{Copying, Run};
 use super::{Conversation, Pending};
@@ -18,6 +19,9 @@ use crate::postgres::{message, rewrite};
 
 /// Reports (errors and notices) and descriptions are read whole; none that a server makes comes near this.
 const REPORT: usize = 4 << 20;
+
+/// Longer descriptions are worked out each time, in bytes.
+const REMEMBERED: usize = 16 << 10;
 
 /// A message of a result whose bytes need no change is passed piecemeal from this size on.
 const PIECEMEAL: usize = 256 << 10;
@@ -189,11 +193,54 @@ impl Conversation {
             }
             _ => return Err(unexpected(b'T')),
         };
-        let fields = message::row_description(body)?;
         let mut run = run.borrow_mut();
+        let known = self.known_description(&run, body);
+        let planned = match known {
+            Some(known) => {
+                (run.plan, run.formats) = (Some(known.plan), known.formats);
+                Described::Planned
+            }
+            None => self.plan_rows(&mut run, body)?,
+        };
+        if planned == Described::Unknown {
+            return Ok(planned);
+        }
+        if run.watched {
+            run.description = Some(Bytes::copy_from_slice(body));
+        }
+        self.resume_tally(&mut run);
+        Ok(planned)
+    }
+
+    /// What was concluded from the same description of the same statement, if it still rests on the same.
+    fn known_description(&self, run: &Run, body: &[u8]) -> Option<names::Described> {
+        let known = run.prepared.as_ref()?.described.borrow();
+        let known = known.as_ref().filter(|known| known.body == body && self.rests_on_now(run, known.epoch))?;
+        Some(known.clone())
+    }
+
+    /// Whether the run was understood at `epoch`, and that is now.
+    fn rests_on_now(&self, run: &Run, epoch: u64) -> bool {
+        epoch == self.inspector.epoch() && run.statements.iter().all(|meaning| meaning.epoch == epoch)
+    }
+
+    fn plan_rows(&mut self, run: &mut Run, body: &[u8]) -> Result<Described, Fault> {
+        let fields = message::row_description(body)?;
+        run.formats = fields.iter().map(|field| field.format).collect();
         let meaning = run.statement().cloned();
         match self.inspector.plan(&fields, meaning.as_deref(), !self.surveyed) {
-            Planned::Rows(plan) => run.plan = Some(plan),
+            Planned::Rows(plan) => {
+                let epoch = self.inspector.epoch();
+                if let Some(prepared) = &run.prepared
+                    && body.len() <= REMEMBERED
+                    && self.rests_on_now(run, epoch)
+                {
+                    let (body, formats) = (Bytes::copy_from_slice(body), Rc::clone(&run.formats));
+                    let described = names::Described { body, epoch, plan: Arc::clone(&plan), formats };
+                    *prepared.described.borrow_mut() = Some(described);
+                }
+                run.plan = Some(plan);
+            }
             Planned::Refused(fault) if self.inspector.observes() => {
                 let _ = fault;
                 run.plan = Some(rewrite::pass_plan(fields.len()));
@@ -205,11 +252,6 @@ impl Conversation {
             }
         }
         self.surveyed = false;
-        run.formats = fields.iter().map(|field| field.format).collect();
-        if run.watched {
-            run.description = Some(Bytes::copy_from_slice(body));
-        }
-        self.resume_tally(&mut run);
         Ok(Described::Planned)
     }
 
