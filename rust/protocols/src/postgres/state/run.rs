@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mask::RowPlan;
 use model::Fault;
 
-use super::names::{Prepared, Undo};
+use super::names::{Prepared, Rest, Undo};
 
 use crate::dialogue::Tally;
 
@@ -59,6 +59,10 @@ pub struct Run {
     pub failed: bool,
     /// COPY under way.
     pub copying: Copying,
+    /// What the statements named when they were bound.
+    pub rests: Vec<Rest>,
+    /// What the statements define stands among the names.
+    pub entered: bool,
     /// What the statements defined, by place, for the case that the target refuses them.
     pub undo: Vec<(usize, Undo)>,
 }
@@ -84,6 +88,8 @@ impl Run {
             told: None,
             failed: false,
             copying: Copying::No,
+            rests: Vec::new(),
+            entered: false,
             undo: Vec::new(),
         }
     }

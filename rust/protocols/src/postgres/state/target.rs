@@ -326,7 +326,9 @@ impl Conversation {
             None
         };
         if run.told == Some(self.answered) {
-            run.advance();
+            if simple {
+                run.advance();
+            }
             return Ok(());
         }
         if run.refused.is_none() {
@@ -335,6 +337,9 @@ impl Conversation {
         let (exchange, watched) = (run.current(), run.watched);
         let error = run.refused.as_ref().map(|fault| refuse::sqlstate(fault.kind).to_owned());
         self.completed(&run);
+        // What it defined exists, whatever comes of the portal later.
+        let at = run.at;
+        run.undo.retain(|(place, _)| *place > at);
         let outcome = Outcome { tag: command, error, tally: run.since_base(), suspended: tag == b's' };
         let refused = run.refused.clone();
         if refused.is_none() && watched && self.watched.is_some() {
@@ -427,10 +432,10 @@ impl Conversation {
 
     /// The error that the gateway provoked: the client gets the gateway's own.
     fn take_poisoned(&mut self, to_client: &mut BytesMut) {
-        let Some(Expect::Poison { reply, simple, exchange }) = self.queue.pop() else { return };
+        let Some(Expect::Poison { reply, simple, exchange, batch }) = self.queue.pop() else { return };
         to_client.extend_from_slice(&reply);
         if simple {
-            let sync = Expect::Sync { batch: self.batch, quiet: false };
+            let sync = Expect::Sync { batch, quiet: false };
             self.queue.push_front(sync);
         } else {
             self.drop_skipped();
@@ -517,7 +522,7 @@ impl Conversation {
                     self.names.undo(undo);
                     self.skipped(&run);
                 }
-                Expect::Execute { run } => self.skipped(&run),
+                Expect::Execute { run } | Expect::Query { run, .. } => self.skipped(&run),
                 Expect::DescribePortal { run: Some(run), .. } => {
                     // A portal that outlives this (ROLLBACK TO) is asked about again, unless an answer came before.
                     let mut run = run.borrow_mut();
@@ -534,6 +539,7 @@ impl Conversation {
 
     fn skipped(&mut self, shared: &SharedRun) {
         let mut run = shared.borrow_mut();
+        self.failed(&mut run);
         if self.watched.as_ref().is_some_and(|watched| Rc::ptr_eq(watched, shared)) && !self.complete {
             self.watched = None;
         }
@@ -569,6 +575,7 @@ impl Conversation {
             _ => return Err(unexpected(b'Z')),
         };
         self.transaction = status;
+        self.names.batch_answered(batch);
         self.answered += 1;
         if status == b'I' {
             self.written = false;
