@@ -133,7 +133,7 @@ impl fmt::Debug for Proof {
 /// What names a session in a cancel request, made by the gateway for each session.
 #[derive(Clone, Copy)]
 pub struct SessionKey {
-    /// Names the session among the gateway's; never 0.
+    /// Names the session to the client; not always to it alone. Never 0.
     pub id: u32,
     /// Proves that whoever cancels was told.
     pub secret: [u8; 32],
@@ -219,6 +219,9 @@ pub struct Reached {
     pub parameters: Vec<(Bytes, Bytes)>,
     /// What cancels the work of this connection, for [`Purpose::Cancel`]; empty if nothing does.
     pub cancel: Bytes,
+    /// The number by which the target names this connection in what it says of it, so that the client can be given the
+    /// same; 0 if there is none.
+    pub number: u32,
 }
 
 /// The gateway's own login to a target.

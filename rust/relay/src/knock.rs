@@ -46,8 +46,8 @@ pub(crate) enum Left {
     Quietly,
     /// To be told why.
     Told(Option<Stream>, Box<Fault>),
-    /// It only wanted to cancel another session's work.
-    Cancel(CancelKey),
+    /// It only wanted to cancel another session's work, and takes the close for the sign that this is done.
+    Cancel(CancelKey, Option<Stream>),
 }
 
 /// Python's answer to a `login` event.
@@ -182,7 +182,7 @@ impl Door<'_> {
                 },
                 Step::Identify => self.identify()?,
                 Step::Judge(proof) => return Ok(proof),
-                Step::Cancel(key) => return Err(Left::Cancel(key)),
+                Step::Cancel(key) => return Err(Left::Cancel(key, self.stream.take())),
             }
         }
     }

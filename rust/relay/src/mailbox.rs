@@ -7,6 +7,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use gate::Event;
+use tokio::sync::oneshot;
 
 use crate::locked;
 
@@ -15,6 +16,8 @@ use crate::locked;
 pub(crate) enum Letter {
     /// Something for the gate.
     Gate(Event),
+    /// The client wants what is under way cancelled; to be told, or dropped, when that has had its effect.
+    Cancel(oneshot::Sender<()>),
     /// The gateway drains: end when idle, or at this time.
     Drain(Instant),
 }
@@ -89,9 +92,9 @@ mod tests {
     fn letters_arrive_in_order_until_the_box_is_closed() {
         let mailbox = Mailbox::default();
         assert!(mailbox.take().is_none());
-        assert!(mailbox.send(Letter::Gate(Event::Cancel)) && mailbox.send(Letter::Drain(Instant::now())));
+        assert!(mailbox.send(Letter::Gate(Event::Tick)) && mailbox.send(Letter::Drain(Instant::now())));
         assert!(mailbox.wait(Waker::noop()));
-        assert!(matches!(mailbox.take(), Some(Letter::Gate(Event::Cancel))));
+        assert!(matches!(mailbox.take(), Some(Letter::Gate(Event::Tick))));
         assert!(matches!(mailbox.take(), Some(Letter::Drain(_))));
         assert!(mailbox.take().is_none() && !mailbox.wait(Waker::noop()));
         mailbox.close();

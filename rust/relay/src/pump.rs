@@ -16,6 +16,7 @@ use model::{Fault, FaultKind, Whose};
 use protocols::greeting::Security;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::core::{Core, micros, shutdown};
@@ -32,6 +33,8 @@ const FULL: usize = 256 << 10;
 /// With this much waiting for a client that sends without reading, it is not read either, in bytes. More than `FULL`,
 /// so that a client that must send before it can read is not stopped by that.
 const DROWNED: usize = 4 << 20;
+/// After so many turns without a pause the other side, and other sessions, get theirs.
+const TURNS: usize = 4;
 /// How long a side may take to hear the last words.
 const PARTING: Duration = Duration::from_secs(5);
 /// What is left of a message while the rest is awaited is copied out of its large buffer when smaller than this.
@@ -63,6 +66,8 @@ pub(crate) struct Pump {
     pub target: Side,
     /// What cancels the target's work, and how it travels.
     pub cancel: (Bytes, Security),
+    /// Dropped when the client's wish to cancel has had its effect.
+    pub cancelling: Option<oneshot::Sender<()>>,
     /// When the session must end.
     pub until: Instant,
     pub has_catalog: bool,
@@ -125,7 +130,7 @@ impl Pump {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        loop {
+        for _ in 0..TURNS {
             match self.turn(cx) {
                 Err(end) => return Poll::Ready(end),
                 Ok(true) => {}
@@ -137,6 +142,9 @@ impl Pump {
                 }
             }
         }
+        // What has come in the meantime from a side that was silent is only learned while no task runs.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
+        Poll::Pending
     }
 
     /// Moves what can be moved once; whether anything was.
@@ -183,6 +191,12 @@ impl Pump {
                     }
                 }
                 Letter::Gate(event) => self.happened(event)?,
+                Letter::Cancel(done) => {
+                    self.cancelling = Some(done);
+                    let happened = self.happened(Event::Cancel);
+                    self.cancelling = None;
+                    happened?;
+                }
             }
         }
         Ok(moved)
@@ -339,13 +353,17 @@ impl Pump {
         Value::Object(event)
     }
 
-    fn cancel_target(&self) {
+    fn cancel_target(&mut self) {
         let (request, security) = self.cancel.clone();
         if request.is_empty() {
             return;
         }
         let Service { plan, credential, .. } = self.service.clone();
-        tokio::task::spawn_local(async move { dial::cancel(&plan, &credential, request, security).await });
+        let asked = self.cancelling.take();
+        tokio::task::spawn_local(async move {
+            dial::cancel(&plan, &credential, request, security).await;
+            drop(asked);
+        });
     }
 
     /// Copies the beginnings of messages out of large buffers, so that a session that waits does not hold one.

@@ -20,10 +20,12 @@ use crate::mailbox::Mailbox;
 use crate::metrics::add;
 use crate::plan::TargetPlan;
 use crate::pump::{Clock, Pump, Side};
-use crate::sessions::{Handle, Seat};
+use crate::sessions::{self, Handle, Seat};
 use crate::settings::Loaded;
 use crate::stream;
 
+/// How long a client that cancels may have to wait until that has had its effect.
+const CANCELLING: Duration = Duration::from_secs(15);
 /// How long a refused client may take to hear why.
 const PARTING: Duration = Duration::from_secs(2);
 /// Connections beyond the limit that are still told so (and may cancel). Beyond these they are closed at once.
@@ -71,8 +73,12 @@ async fn begin(entry: &'static Entry, socket: TcpStream, peer: SocketAddr, place
     let entered = match knock.enter(socket).await {
         Ok(entered) => entered,
         Err(Left::Quietly) => return None,
-        Err(Left::Cancel(key)) => {
-            core.sessions.cancel(&key);
+        Err(Left::Cancel(key, stream)) => {
+            if let Some(acted) = core.sessions.cancel(&key) {
+                let _ = tokio::time::timeout(CANCELLING, acted).await;
+            }
+            // Not before: what the client sends after the close must not be hit.
+            drop(stream);
             return None;
         }
         Err(Left::Told(stream, fault)) => {
@@ -148,7 +154,7 @@ async fn open(
     let mut opening = opening.clone();
     opening.parameters = std::mem::take(&mut connection.reached.parameters);
     connection.reached.parameters.clone_from(&opening.parameters);
-    let key = core.sessions.key()?;
+    let key = sessions::key(connection.reached.number)?;
     let has_catalog = catalog.is_some();
     let begun = Session::begin(Setup {
         session,
@@ -226,6 +232,7 @@ fn assemble(core: &Arc<Core>, entered: Entered, opened: Opened, peer: SocketAddr
         client: Side::new(stream, input),
         target: Side::new(target_stream, target_input),
         cancel: (reached.cancel, security),
+        cancelling: None,
         until,
         has_catalog,
         clock: Clock::new(until),

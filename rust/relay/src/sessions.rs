@@ -8,6 +8,7 @@ use gate::Event;
 use model::{Fault, FaultKind, Principal, SessionId, Target, Whose};
 use protocols::greeting::{CancelKey, SessionKey};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use crate::locked;
 use crate::mailbox::{Letter, Mailbox};
@@ -36,7 +37,8 @@ pub(crate) struct Sessions {
 #[derive(Default)]
 struct Inner {
     by_id: HashMap<SessionId, Arc<Handle>>,
-    by_key: HashMap<u32, SessionId>,
+    /// Several targets may give sessions the same number.
+    by_number: HashMap<u32, Vec<Arc<Handle>>>,
     seats: HashMap<String, usize>,
 }
 
@@ -72,26 +74,10 @@ impl Sessions {
         Ok(Seat { sessions: self.clone(), identity: identity.to_owned() })
     }
 
-    /// Makes a cancel key no other session has.
-    pub fn key(&self) -> Result<SessionKey, Fault> {
-        let no_random = || Fault::new(Whose::Gateway, FaultKind::Internal, "the gateway has no random bytes");
-        let inner = locked(&self.inner);
-        loop {
-            let (mut id, mut secret) = ([0; 4], [0; 32]);
-            aws_lc_rs::rand::fill(&mut id).map_err(|_| no_random())?;
-            aws_lc_rs::rand::fill(&mut secret).map_err(|_| no_random())?;
-            // Clients read the id as a signed number of a process: positive is what they know.
-            let id = u32::from_be_bytes(id) >> 1;
-            if id != 0 && !inner.by_key.contains_key(&id) {
-                return Ok(SessionKey { id, secret });
-            }
-        }
-    }
-
     /// Adds a session; it is taken away by [`Sessions::remove`].
     pub fn insert(&self, handle: Arc<Handle>) {
         let mut inner = locked(&self.inner);
-        inner.by_key.insert(handle.key.id, handle.id);
+        inner.by_number.entry(handle.key.id).or_default().push(handle.clone());
         inner.by_id.insert(handle.id, handle);
     }
 
@@ -99,7 +85,12 @@ impl Sessions {
     pub fn remove(&self, handle: &Handle) {
         let mut inner = locked(&self.inner);
         inner.by_id.remove(&handle.id);
-        inner.by_key.remove(&handle.key.id);
+        if let Entry::Occupied(mut named) = inner.by_number.entry(handle.key.id) {
+            named.get_mut().retain(|other| other.id != handle.id);
+            if named.get().is_empty() {
+                named.remove();
+            }
+        }
         handle.mailbox.close();
     }
 
@@ -113,14 +104,17 @@ impl Sessions {
         locked(&self.inner).by_id.get(&id.parse().ok()?).cloned()
     }
 
-    /// Passes a cancel request on, if its key is some session's. Whoever sent it learns nothing either way.
-    pub fn cancel(&self, key: &CancelKey) {
+    /// Passes a cancel request on, if its key is some session's. What is returned resolves once the request has had its
+    /// effect at the target.
+    pub fn cancel(&self, key: &CancelKey) -> Option<oneshot::Receiver<()>> {
         let inner = locked(&self.inner);
-        let Some(handle) = inner.by_key.get(&key.id).and_then(|id| inner.by_id.get(id)) else { return };
-        let ours = &handle.key.secret[..handle.key_bytes];
-        if aws_lc_rs::constant_time::verify_slices_are_equal(ours, &key.secret).is_ok() {
-            handle.mailbox.send(Letter::Gate(Event::Cancel));
-        }
+        let is_theirs = |handle: &&Arc<Handle>| {
+            let ours = &handle.key.secret[..handle.key_bytes];
+            aws_lc_rs::constant_time::verify_slices_are_equal(ours, &key.secret).is_ok()
+        };
+        let handle = inner.by_number.get(&key.id)?.iter().find(is_theirs)?;
+        let (done, acted) = oneshot::channel();
+        handle.mailbox.send(Letter::Cancel(done)).then_some(acted)
     }
 
     /// All open sessions, in no order.
@@ -132,6 +126,17 @@ impl Sessions {
     pub fn count(&self) -> usize {
         locked(&self.inner).by_id.len()
     }
+}
+
+/// Makes a key for a session that its target calls `number`; 0 if it calls it nothing.
+pub(crate) fn key(number: u32) -> Result<SessionKey, Fault> {
+    let no_random = |_| Fault::new(Whose::Gateway, FaultKind::Internal, "the gateway has no random bytes");
+    let (mut id, mut secret) = ([0; 4], [0; 32]);
+    aws_lc_rs::rand::fill(&mut id).map_err(no_random)?;
+    aws_lc_rs::rand::fill(&mut secret).map_err(no_random)?;
+    // Clients read the id as a signed number of a process: positive is what they know.
+    let random = (u32::from_be_bytes(id) >> 1).max(1);
+    Ok(SessionKey { id: if number == 0 { random } else { number }, secret })
 }
 
 impl Handle {
@@ -153,16 +158,16 @@ impl Handle {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
 
     use bytes::Bytes;
 
     use super::*;
 
-    fn handle(sessions: &Sessions, number: u64, key_bytes: usize) -> Arc<Handle> {
+    fn handle(sessions: &Sessions, number: u64, process: u32, key_bytes: usize) -> Arc<Handle> {
         let handle = Arc::new(Handle {
             id: SessionId::new(number, [0; 10]),
-            key: sessions.key().unwrap(),
+            key: key(process).unwrap(),
             key_bytes,
             principal: Mutex::new(Principal {
                 identity: "a".into(),
@@ -183,22 +188,46 @@ mod tests {
 
     #[test]
     fn only_the_whole_key_of_a_session_cancels_it_and_it_alone() {
+        // Backends of two servers may have the same number, and one server may give none.
+        for process in [4711, 0] {
+            let sessions = Sessions::default();
+            let (short, long) = (handle(&sessions, 1, process, 4), handle(&sessions, 2, process, 32));
+            let cancelled = |handle: &Handle| matches!(handle.mailbox.take(), Some(Letter::Cancel(_)));
+            let cancel = |id, secret: &[u8]| {
+                sessions.cancel(&CancelKey { id, secret: Bytes::copy_from_slice(secret) }).is_some()
+            };
+            assert!(!cancel(short.key.id, &long.key.secret[..4]));
+            assert!(!cancel(short.key.id, &short.key.secret));
+            assert!(!cancel(long.key.id, &long.key.secret[..4]));
+            assert!(!cancel(long.key.id, &[]));
+            assert!(!cancelled(&short) && !cancelled(&long));
+            assert!(cancel(long.key.id, &long.key.secret));
+            assert!(!cancelled(&short) && cancelled(&long));
+            assert!(cancel(short.key.id, &short.key.secret[..4]));
+            assert!(cancelled(&short));
+            sessions.remove(&short);
+            assert!(!cancel(short.key.id, &short.key.secret[..4]));
+            assert!(!cancelled(&short) && sessions.count() == 1);
+            sessions.remove(&long);
+            assert!(locked(&sessions.inner).by_number.is_empty());
+        }
+    }
+
+    #[test]
+    fn who_cancels_is_told_when_it_is_done_or_cannot_be() {
         let sessions = Sessions::default();
-        let (short, long) = (handle(&sessions, 1, 4), handle(&sessions, 2, 32));
-        let cancelled = |handle: &Handle| matches!(handle.mailbox.take(), Some(Letter::Gate(Event::Cancel)));
-        let key = |id, secret: &[u8]| CancelKey { id, secret: Bytes::copy_from_slice(secret) };
-        sessions.cancel(&key(short.key.id, &long.key.secret[..4]));
-        sessions.cancel(&key(short.key.id, &short.key.secret));
-        sessions.cancel(&key(long.key.id, &long.key.secret[..4]));
-        sessions.cancel(&key(long.key.id, &[]));
-        assert!(!cancelled(&short) && !cancelled(&long));
-        sessions.cancel(&key(long.key.id, &long.key.secret));
-        assert!(!cancelled(&short) && cancelled(&long));
-        sessions.cancel(&key(short.key.id, &short.key.secret[..4]));
-        assert!(cancelled(&short));
-        sessions.remove(&short);
-        sessions.cancel(&key(short.key.id, &short.key.secret[..4]));
-        assert!(!cancelled(&short) && sessions.count() == 1);
+        let handle = handle(&sessions, 1, 4711, 4);
+        let cancel =
+            || sessions.cancel(&CancelKey { id: 4711, secret: Bytes::copy_from_slice(&handle.key.secret[..4]) });
+        let mut acted = cancel().unwrap();
+        let Some(Letter::Cancel(done)) = handle.mailbox.take() else { panic!("no letter") };
+        assert!(matches!(acted.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+        drop(done);
+        assert!(matches!(acted.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+        let mut acted = cancel().unwrap();
+        handle.mailbox.close();
+        assert!(matches!(acted.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+        assert!(cancel().is_none());
     }
 
     #[test]

@@ -249,6 +249,17 @@ def test_a_cancel_request_ends_its_own_session_s_query_only(shop_gateway: Gatewa
         assert not errors(other.until("Z"))
 
 
+def test_a_cancel_request_that_has_ended_hits_nothing_later(shop_gateway: Gateway, shop: Shop, standard: House) -> None:
+    with Raw(shop_gateway.host, shop_gateway.port) as raw:
+        raw.log_in("everything", shop.database, standard.token("everything"))
+        assert raw.key is not None
+        for _ in range(10):
+            with Raw(shop_gateway.host, shop_gateway.port) as canceller:
+                canceller.send(request(CANCEL_REQUEST, struct.pack("!I", raw.key[0]) + raw.key[1]))
+                assert canceller.until_closed() == []
+            assert not errors(raw.ask(query("select pg_sleep(0.1)")))
+
+
 @pytest.mark.parametrize("mode", ["disable", "prefer", "require", "verify-ca", "verify-full"])
 def test_tls_modes_to_the_target(
     gateway: Callable[..., Gateway], standard: House, postgres15: Cluster, shop: Shop, authority: Authority, mode: str

@@ -322,3 +322,47 @@ def test_refusals_name_what_and_how_to_go_on(shop_gateway: Gateway, shop: Shop, 
         assert refused["S"] == "ERROR"
         assert "customers" in refused["M"] + refused.get("D", "")
         assert refused.get("H"), refused
+
+
+NAMES = {
+    "execute": ("prepare c as {}", "execute c", "deallocate c"),
+    "fetch": ("declare c cursor for {}", "fetch 3 from c", "close c"),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("early", [False, True], ids=["bound-again", "bound-before"])
+def test_a_name_that_stands_for_something_else_now(
+    shop_gateway: Gateway, shop: Shop, standard: House, kind: str, early: bool
+) -> None:
+    define, use, forget = NAMES[kind]
+    with Raw(shop_gateway.host, shop_gateway.port) as raw:
+        raw.log_in("reader", shop.database, standard.token("reader"))
+        raw.ask(query("begin"))
+        raw.ask(query(define.format("select 'harmless'::text as a")))
+        assert rows(raw.ask(parse(use, "f"), bind("f", "p"), bind("f"), execute(), SYNC)) == [[b"harmless"]]
+        raw.ask(query(forget))
+        raw.ask(query(define.format("select reverse(ssn) as a from customers order by id")))
+        answer = raw.ask(execute("p"), SYNC) if early else raw.ask(bind("f"), execute(), SYNC)
+        assert not leaks(everything(answer), shop)
+        assert bool(errors(answer)) == early
+
+
+def test_a_name_whose_new_definition_the_target_refused(shop_gateway: Gateway, shop: Shop, standard: House) -> None:
+    protected, harmless = "select reverse(ssn) as a from customers order by id", "select 'harmless'::text as a"
+    with Raw(shop_gateway.host, shop_gateway.port) as raw:
+        raw.log_in("reader", shop.database, standard.token("reader"))
+        raw.ask(parse(protected, "s"), SYNC)
+        # Pipelined: the second definition fails, as the name is taken, and the Bind finds the first.
+        raw.send(parse(harmless, "s"), SYNC, bind("s"), execute(), SYNC)
+        assert errors(raw.until("Z"))[0]["C"] == "42P05"
+        answer = raw.until("Z")
+        assert rows(answer)
+        assert not leaks(everything(answer), shop)
+        raw.ask(parse(protected), SYNC)
+        # The unnamed one is replaced in a batch that the target skips.
+        raw.send(parse("select * from not_there", "x"), parse(harmless), SYNC, bind(), execute(), SYNC)
+        assert errors(raw.until("Z"))[0]["C"] == "42P01"
+        answer = raw.until("Z")
+        assert rows(answer)
+        assert not leaks(everything(answer), shop)

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from penstock.demo.cluster import Cluster
 from penstock.demo.gateway import Gateway
 from penstock.demo.shop import Shop
-from support.clients import connect
+from support.clients import connect, psql
 from support.manifests import House
 from support.wire import (
     FLUSH,
+    PROTOCOL_3_0,
+    PROTOCOL_3_2,
     SYNC,
     Message,
     Raw,
@@ -149,6 +151,47 @@ def test_named_statements_and_portals_with_partial_execute(both: Both) -> None:
     assert plain(through) == plain(straight)
 
 
+def test_sql_and_protocol_share_a_portal(both: Both) -> None:
+    for frames in (
+        (query("begin"),),
+        (parse("select id from orders order by id"), bind(portal="p"), execute("p", 3), SYNC),
+        (query("move forward 2 in p"),),
+        (execute("p", 2), SYNC),
+        (query("fetch 2 from p; move 1 in p; fetch backward 1 from p"),),
+        (execute("p", 2), SYNC),
+        (query("commit"),),
+    ):
+        through, straight = both.compare(*frames)
+        assert plain(through) == plain(straight)
+
+
+def test_a_failed_portal_fails_again(both: Both) -> None:
+    for frames in (
+        (query("begin"),),
+        (parse("select 1 / (4 - id) from orders order by id"), bind(portal="p"), execute("p", 2), SYNC),
+        (execute("p"), SYNC),
+        (execute("p"), SYNC),
+        (query("rollback"),),
+        (execute("p"), SYNC),
+    ):
+        through, straight = both.compare(*frames)
+        assert plain(through) == plain(straight)
+
+
+def test_a_portal_outlives_a_rollback_to_a_later_savepoint(both: Both) -> None:
+    for frames in (
+        (query("begin"),),
+        (parse("select id, name from products order by id", "s"), bind("s", "p"), SYNC),
+        (query("savepoint a"),),
+        (parse("select 1/0"), bind(), execute(), execute("p", 2), SYNC),
+        (query("rollback to a"),),
+        (execute("p", 2), SYNC),
+        (query("commit"),),
+    ):
+        through, straight = both.compare(*frames)
+        assert plain(through) == plain(straight)
+
+
 def test_pipelined_requests_keep_their_order_around_an_error(both: Both) -> None:
     def one(sql: str) -> tuple[bytes, ...]:
         return parse(sql), bind(), execute(), SYNC
@@ -245,6 +288,25 @@ async def test_notifications_reach_the_listener(dsn: Callable[[str], str], direc
     assert await asyncio.wait_for(heard.get(), 5) == ("news", "hello")
     await speaking.close()
     await listening.close()
+
+
+def test_the_session_has_the_number_its_target_knows_it_by(
+    shop_gateway: Gateway, shop: Shop, standard: House, direct: Callable[[str], str]
+) -> None:
+    for version in (PROTOCOL_3_0, PROTOCOL_3_2):
+        with Raw(shop_gateway.host, shop_gateway.port) as raw:
+            raw.log_in("everything", shop.database, standard.token("everything"), version=version)
+            assert raw.key is not None
+            number = raw.key[0]
+            assert rows(raw.ask(query("select pg_backend_pid()"))) == [[str(number).encode()]]
+            answer = raw.ask(query("listen news; notify news, 'mine'"))
+            heard = next(seen.body for seen in answer if seen.tag == "A")
+            assert int.from_bytes(heard[:4], "big") == number
+            assert psql(direct("postgres"), f"select pg_terminate_backend({number})").out == "t\n"
+            last = raw.until_closed()
+            # The server's own words, and none of the gateway's behind them.
+            assert [(words["S"], words["C"]) for words in errors(last)] == [("FATAL", "57P01")]
+            assert tags(last) == "E"
 
 
 async def test_a_slow_client_of_a_large_result_does_not_stop_the_others(

@@ -28,6 +28,8 @@ pub enum Effect {
     None,
     /// PREPARE: the name now means `inner`.
     Prepare { name: Box<str>, text: Arc<str>, inner: Vec<Arc<Meaning>> },
+    /// EXECUTE of a prepared statement.
+    Execute { name: Box<str> },
     /// DEALLOCATE; no name means all.
     Deallocate { name: Option<Box<str>> },
     /// DECLARE: the cursor now stands for `inner`.
@@ -92,7 +94,7 @@ impl Meaning {
     /// Whether the meaning rests on the text alone, not on names of the session.
     #[must_use]
     pub fn stands_alone(&self) -> bool {
-        !matches!(self.effect, Effect::Fetch { .. }) && self.common.kind != "execute"
+        !matches!(self.effect, Effect::Fetch { .. } | Effect::Execute { .. }) && self.common.kind != "execute"
     }
 }
 
@@ -239,13 +241,16 @@ impl Inspector {
                 meaning.rows = false;
                 meaning.effect = Effect::Declare { name: name.clone(), hold: *hold, inner: declared };
             }
-            Detail::Execute { name } => match self.prepared(name, names, overlay) {
-                Some(prepared) => {
-                    adopt(meaning, &prepared);
-                    meaning.rows = true;
+            Detail::Execute { name } => {
+                match self.prepared(name, names, overlay) {
+                    Some(prepared) => {
+                        adopt(meaning, &prepared);
+                        meaning.rows = true;
+                    }
+                    None => self.anything(meaning),
                 }
-                None => self.anything(meaning),
-            },
+                meaning.effect = Effect::Execute { name: name.clone() };
+            }
             Detail::Fetch { cursor } | Detail::Move { cursor } => {
                 match self.cursor(cursor, names, overlay) {
                     Some(declared) => {
@@ -295,7 +300,7 @@ impl Inspector {
 
     fn prepared(&self, name: &str, names: &Names, overlay: &Overlay) -> Option<Arc<Meaning>> {
         overlay.statements.get(name).cloned().or_else(|| {
-            let prepared = names.statement(name.as_bytes())?;
+            let prepared = names.sure_statement(name.as_bytes())?;
             let current = prepared.meaning.borrow().first().cloned()?;
             if current.epoch == self.epoch {
                 return Some(current);
@@ -306,7 +311,7 @@ impl Inspector {
 
     fn cursor(&self, name: &str, names: &Names, overlay: &Overlay) -> Option<Arc<Meaning>> {
         overlay.cursors.get(name).cloned().or_else(|| {
-            let portal = names.portal(name.as_bytes())?;
+            let portal = names.sure_portal(name.as_bytes())?;
             let run = portal.run.try_borrow().ok()?;
             run.statement().or_else(|| run.statements.first()).cloned()
         })
@@ -429,6 +434,14 @@ impl Inspector {
             let message =
                 format!("setting {name} like this would keep the gateway from following what is asked and answered");
             return Some(Fault::new(Whose::Policy, FaultKind::Denied, message).hint("leave the setting as it is"));
+        }
+        if settings(statement).iter().any(|(name, _)| changes_role(name)) {
+            let message = "who the session is at the target is its credential's affair, and no statement changes it";
+            return Some(
+                Fault::new(Whose::Policy, FaultKind::Denied, message).hint(
+                    "an operator can give the target a credential with set_role, and a rule that picks it with as",
+                ),
+            );
         }
         let touched = meaning.touched.as_ref()?;
         let denied = |what: &str, hint: &str| {

@@ -246,6 +246,8 @@ impl Login {
             return Err(self.broken("its cancel key has a wrong length"));
         }
         let mut request = BytesMut::new();
+        // The process: the target's notifications, locks and views name it.
+        self.reached.number = body.first_chunk().copied().map_or(0, u32::from_be_bytes);
         packet::put_untagged(&mut request, |packet| {
             packet.put_u32(startup::CANCEL_REQUEST);
             packet.put_slice(body);

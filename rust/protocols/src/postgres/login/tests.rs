@@ -217,6 +217,7 @@ fn a_target_is_reached_however_its_bytes_are_split_and_what_follows_is_left() {
         }
         let reached = reached.unwrap();
         assert_eq!((&input[..], reached.parameters.len(), reached.cancel.len()), (&b"more"[..], 1, 16));
+        assert_eq!(reached.number, 0x0101_0101);
     }
 }
 

@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 use bytes::{Bytes, BytesMut};
 use model::{Fault, FaultKind, Whose};
 
-use super::names::{Portal, Prepared, Undo};
+use super::names::{Portal, Prepared, Rest, Undo};
 use super::queue::{Expect, SharedRun};
 use super::run::Copying;
 use super::{Conversation, Pending, Probing};
@@ -45,6 +45,10 @@ impl Conversation {
             if input.len() < head.whole() {
                 return Ok(Said::NeedMore);
             }
+            self.in_doubt = self.doubts(head.tag, &input[frame::HEAD..head.whole()])?;
+            if self.in_doubt {
+                return Ok(Said::Wait);
+            }
             let message = input.split_to(head.whole()).freeze();
             let after_is_sync = input.first() == Some(&b'S');
             if let Some(said) = self.take_message(head.tag, &message, after_is_sync, to_target)? {
@@ -79,6 +83,23 @@ impl Conversation {
             self.client_rest = (head.whole(), self.copying_in());
         }
         Ok(None)
+    }
+
+    /// Whether a message names what an earlier batch defined without the target having confirmed it: should that have
+    /// failed or been skipped there, the name means something else.
+    fn doubts(&self, tag: u8, body: &[u8]) -> Result<bool, Fault> {
+        if self.names.all_answered() {
+            return Ok(false);
+        }
+        Ok(match tag {
+            b'B' => self.names.doubts_statement(message::bind(body)?.statement),
+            b'E' => self.names.doubts_portal(message::execute(body)?.portal),
+            b'D' => match message::subject(b'D', body)? {
+                (Subject::Statement, name) => self.names.doubts_statement(name),
+                (Subject::Portal, name) => self.names.doubts_portal(name),
+            },
+            _ => false,
+        })
     }
 
     /// Drops a message that is too large to be looked at, and answers it as a refusal, so that the session goes on.
@@ -278,6 +299,20 @@ impl Conversation {
             return Ok(());
         }
         let run = Rc::clone(&portal.run);
+        if run.borrow().rests.iter().any(|rest| !self.names.still(rest)) {
+            let fault = Fault::new(
+                Whose::Client,
+                FaultKind::Unsupported,
+                "what this portal names was replaced after the portal was bound",
+            )
+            .hint("bind it again");
+            self.poison_with(&fault, 0, to_target);
+            return Ok(());
+        }
+        if let Err(fault) = self.enter_names(&run) {
+            self.poison_with(&fault, 0, to_target);
+            return Ok(());
+        }
         self.describe_first(&run, execute.portal, to_target);
         to_target.extend_from_slice(message);
         let (watched, writes) = {
@@ -325,8 +360,8 @@ impl Conversation {
         if self.takes_copy_data() {
             return;
         }
-        self.batch += 1;
-        self.queue.push(Expect::Sync { batch: self.batch, quiet: false });
+        let batch = self.names.end_batch();
+        self.queue.push(Expect::Sync { batch, quiet: false });
     }
 
     fn take_function_call(&mut self, to_target: &mut BytesMut) {
@@ -431,13 +466,13 @@ impl Conversation {
             return self.refuse_pending(&Pending::Query { body: body.clone(), run }, &fault, to_target);
         }
         message::write(to_target, b'Q', |out| out.extend_from_slice(body));
-        self.batch += 1;
+        let batch = self.names.end_batch();
         // A simple query ends the batch as a Sync does.
         self.batch_written = false;
         if run.borrow().watched {
             self.watched = Some(Rc::clone(&run));
         }
-        self.queue.push(Expect::Query { run, batch: self.batch, failed: false });
+        self.queue.push(Expect::Query { run, batch, failed: false });
     }
 
     fn send_bind(&mut self, pending: Pending, to_target: &mut BytesMut) {
@@ -449,7 +484,8 @@ impl Conversation {
                 return self.poison_with(&fault, exchange, to_target);
             }
         }
-        let entry = Portal { run: Rc::clone(&run), batch: self.batch + 1, hold: false, declared: false };
+        run.borrow_mut().rests = self.rests(&run);
+        let entry = Portal { run: Rc::clone(&run), batch: self.names.batch(), hold: false, declared: false };
         match self.names.bind(&portal, entry) {
             Ok(undo) => {
                 to_target.extend_from_slice(&message);
@@ -491,7 +527,7 @@ impl Conversation {
         self.queue.push(Expect::Parse { undo: Undo::Nothing });
         self.queue.push(Expect::Probe { prepared: Rc::clone(&prepared) });
         self.queue.push(Expect::Close { undo: Undo::Nothing, quiet: true });
-        self.queue.push(Expect::Sync { batch: self.batch, quiet: true });
+        self.queue.push(Expect::Sync { batch: self.names.batch() - 1, quiet: true });
         self.probing = Some(Probing { pending: Pending::Query { body, run }, prepared, answered: false });
     }
 
@@ -512,7 +548,8 @@ impl Conversation {
 
     /// The meaning of a prepared statement, worked out again if what it rests on has changed.
     fn current_meaning(&self, prepared: &Rc<Prepared>) -> Vec<Arc<Meaning>> {
-        let fresh = prepared.meaning.borrow().iter().all(|meaning| meaning.epoch == self.inspector.epoch());
+        let epoch = self.inspector.epoch();
+        let fresh = prepared.meaning.borrow().iter().all(|meaning| meaning.epoch == epoch && meaning.stands_alone());
         if !fresh {
             let meanings =
                 inspect::meaning::of_prepared(self.inspector.understand(prepared.text.as_bytes(), &self.names));
@@ -520,6 +557,11 @@ impl Conversation {
             prepared.forget();
         }
         prepared.meaning.borrow().clone()
+    }
+
+    /// What the statements of a run name.
+    fn rests(&self, run: &SharedRun) -> Vec<Rest> {
+        run.borrow().statements.iter().filter_map(|meaning| self.names.rest(&meaning.effect)).collect()
     }
 
     pub(super) fn forget_meanings(&mut self) {
@@ -537,14 +579,14 @@ impl Conversation {
     /// Makes the target fail where the refused message would have stood.
     pub(super) fn poison_extended(&mut self, reply: Bytes, exchange: u64, to_target: &mut BytesMut) {
         message::write_parse(to_target, refuse::POISON_NAME, refuse::POISON);
-        self.queue.push(Expect::Poison { reply, simple: false, exchange });
+        self.queue.push(Expect::Poison { reply, simple: false, exchange, batch: self.names.batch() - 1 });
         self.skip_to_sync = true;
     }
 
     /// Makes the target fail where the refused Query would have stood.
     pub(super) fn poison_simple(&mut self, reply: Bytes, exchange: u64, to_target: &mut BytesMut) {
         message::write_query(to_target, refuse::POISON);
-        self.queue.push(Expect::Poison { reply, simple: true, exchange });
+        self.queue.push(Expect::Poison { reply, simple: true, exchange, batch: self.names.batch() - 1 });
     }
 }
 

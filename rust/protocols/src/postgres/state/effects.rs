@@ -15,6 +15,9 @@ use crate::postgres::inspect::{Effect, Meaning};
 impl Conversation {
     /// Enters what the statements of a text define, as the text is sent.
     pub(super) fn enter_names(&mut self, run: &SharedRun) -> Result<(), Fault> {
+        if std::mem::replace(&mut run.borrow_mut().entered, true) {
+            return Ok(());
+        }
         let statements = run.borrow().statements.clone();
         for (place, meaning) in statements.iter().enumerate() {
             let undo = match &meaning.effect {
@@ -36,7 +39,7 @@ impl Conversation {
 
     fn cursor(&self, exchange: u64, inner: &Arc<Meaning>, hold: bool) -> Portal {
         let run = Run::new(exchange, vec![Arc::clone(inner)], false);
-        Portal { run: Rc::new(RefCell::new(run)), batch: self.batch + 1, hold, declared: true }
+        Portal { run: Rc::new(RefCell::new(run)), batch: self.names.batch(), hold, declared: true }
     }
 
     /// The statement that answers now begins: a FETCH goes on counting where its cursor stands.
@@ -54,7 +57,7 @@ impl Conversation {
         if let Some(portal) = self.fetched(run)
             && let Ok(mut cursor) = portal.run.try_borrow_mut()
         {
-            cursor.tally = run.tally;
+            cursor.count(run.added());
         }
         let Some(meaning) = run.statement() else { return };
         self.written |= !meaning.common.reading;

@@ -87,8 +87,8 @@ pub struct Conversation {
     written: bool,
     /// Something other than reading was sent since the last Sync.
     batch_written: bool,
-    /// Syncs and Queries sent.
-    batch: u64,
+    /// ReadyForQuery messages that came: how far the target is.
+    answered: u64,
     /// Exchanges begun.
     exchanges: u64,
     pending: Option<Pending>,
@@ -97,6 +97,8 @@ pub struct Conversation {
     skip_to_sync: bool,
     /// The run whose result may yet be refused.
     watched: Option<SharedRun>,
+    /// A message names what an earlier batch defined, and the target has not answered that yet.
+    in_doubt: bool,
     /// The watched run is complete and waits to be settled or refused.
     complete: bool,
     /// At the next ReadyForQuery inside a transaction, abort the transaction first.
@@ -111,6 +113,8 @@ pub struct Conversation {
     surveyed: bool,
     /// A statement changed the target's schema: the catalog is out of date.
     schema_changed: bool,
+    /// The target has told the client why it ends the session.
+    parted: bool,
 }
 
 impl Conversation {
@@ -125,12 +129,13 @@ impl Conversation {
             transaction: b'I',
             written: false,
             batch_written: false,
-            batch: 0,
+            answered: 0,
             exchanges: 0,
             pending: None,
             probing: None,
             skip_to_sync: false,
             watched: None,
+            in_doubt: false,
             complete: false,
             abort_transaction: false,
             client_rest: (0, false),
@@ -138,6 +143,7 @@ impl Conversation {
             heard: VecDeque::new(),
             surveyed: false,
             schema_changed: false,
+            parted: false,
         }
     }
 
@@ -199,7 +205,8 @@ impl Dialogue for Conversation {
     }
 
     fn farewell(&self, fault: &Fault, to_client: &mut BytesMut) {
-        if self.target_rest.0 == 0 {
+        // Drivers report the last error they read: the target's own reason must stay it.
+        if self.target_rest.0 == 0 && !self.parted {
             refuse::write_error(to_client, Severity::Fatal, fault);
         }
     }
@@ -222,6 +229,7 @@ impl Dialogue for Conversation {
         self.pending.is_some()
             || self.probing.is_some()
             || self.watched.is_some()
+            || self.in_doubt
             || self.queue.len() >= self.limits.pipeline
     }
 

@@ -2,7 +2,8 @@
 //!
 //! SQL and protocol share both name spaces, so `PREPARE`, `DECLARE` and their like are kept here too. A name is entered
 //! when the message that defines it is sent, because pipelined messages use it before the target answers; every entry
-//! carries an [`Undo`] for the case that the target refuses.
+//! carries an [`Undo`] for the case that the target refuses. Until the target has answered the batch of a definition, it
+//! is not sure for later batches: the target may have refused or skipped it, and kept what the name meant before.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ use mask::RowPlan;
 use model::{Fault, FaultKind, Whose};
 
 use super::queue::SharedRun;
-use crate::postgres::inspect::{Meaning, Origin};
+use crate::postgres::inspect::{Effect, Meaning, Origin};
 
 /// Names one session may hold; the target keeps memory for each of them, and so does the gateway.
 const MOST: usize = 50_000;
@@ -78,22 +79,117 @@ pub enum Undo {
     /// Nothing to do.
     Nothing,
     /// Put this prepared statement back, or remove the name.
-    Statement(Box<[u8]>, Option<Rc<Prepared>>),
+    Statement(Box<[u8]>, Option<Entry>),
     /// Put this portal back, or remove the name.
     Portal(Box<[u8]>, Option<Portal>),
+}
+
+/// A prepared statement under its name.
+#[derive(Debug)]
+pub struct Entry {
+    prepared: Rc<Prepared>,
+    /// The batch that defines it.
+    batch: u64,
+}
+
+/// What a statement that names another stood for when it was bound.
+#[derive(Debug, Clone)]
+pub enum Rest {
+    /// A prepared statement, if there was one.
+    Statement(Box<str>, Option<Rc<Prepared>>),
+    /// A cursor, if there was one.
+    Cursor(Box<str>, Option<SharedRun>),
 }
 
 /// The names of one session.
 #[derive(Debug, Default)]
 pub struct Names {
-    statements: HashMap<Box<[u8]>, Rc<Prepared>, ahash::RandomState>,
+    statements: HashMap<Box<[u8]>, Entry, ahash::RandomState>,
     portals: HashMap<Box<[u8]>, Portal, ahash::RandomState>,
+    /// Batches sent: Syncs and Queries.
+    sent: u64,
+    /// The last of them that the target has answered.
+    answered: u64,
 }
 
 impl Names {
     /// The prepared statement called `name`.
     pub fn statement(&self, name: &[u8]) -> Option<&Rc<Prepared>> {
-        self.statements.get(name)
+        self.statements.get(name).map(|entry| &entry.prepared)
+    }
+
+    /// The prepared statement that SQL calls `name`; none if the target may know another by it.
+    pub fn sure_statement(&self, name: &[u8]) -> Option<&Rc<Prepared>> {
+        self.statements.get(name).filter(|entry| self.sure(entry.batch)).map(|entry| &entry.prepared)
+    }
+
+    /// The portal that SQL calls `name`; none if the target may know another by it.
+    pub fn sure_portal(&self, name: &[u8]) -> Option<&Portal> {
+        self.portals.get(name).filter(|portal| self.sure(portal.batch))
+    }
+
+    /// Whether the target may know another prepared statement by this name.
+    pub fn doubts_statement(&self, name: &[u8]) -> bool {
+        self.statements.get(name).is_some_and(|entry| !self.sure(entry.batch))
+    }
+
+    /// Whether the target may know another portal by this name.
+    pub fn doubts_portal(&self, name: &[u8]) -> bool {
+        self.portals.get(name).is_some_and(|portal| !self.sure(portal.batch))
+    }
+
+    /// Whether the target has answered every batch but the one under way.
+    pub const fn all_answered(&self) -> bool {
+        self.answered >= self.sent
+    }
+
+    /// The batch that what is sent now belongs to.
+    pub const fn batch(&self) -> u64 {
+        self.sent + 1
+    }
+
+    /// The batch under way was ended by a Sync or was a Query; its number.
+    pub const fn end_batch(&mut self) -> u64 {
+        self.sent += 1;
+        self.sent
+    }
+
+    /// The target has answered this batch.
+    pub fn batch_answered(&mut self, batch: u64) {
+        self.answered = self.answered.max(batch);
+    }
+
+    /// If the target fails before a definition in the same batch, it also skips what uses it.
+    const fn sure(&self, batch: u64) -> bool {
+        batch <= self.answered || batch == self.batch()
+    }
+
+    /// What the statement names, if it names another.
+    pub fn rest(&self, effect: &Effect) -> Option<Rest> {
+        match effect {
+            Effect::Execute { name } => {
+                Some(Rest::Statement(name.clone(), self.sure_statement(name.as_bytes()).cloned()))
+            }
+            Effect::Fetch { name } => {
+                let run = self.sure_portal(name.as_bytes()).map(|portal| Rc::clone(&portal.run));
+                Some(Rest::Cursor(name.clone(), run))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a name still stands for the same.
+    pub fn still(&self, rest: &Rest) -> bool {
+        match rest {
+            Rest::Statement(name, then) => match (self.sure_statement(name.as_bytes()), then) {
+                (Some(now), Some(then)) => Rc::ptr_eq(now, then),
+                (_, then) => then.is_none(),
+            },
+            Rest::Cursor(name, then) => match (self.sure_portal(name.as_bytes()), then) {
+                (Some(now), Some(then)) => Rc::ptr_eq(&now.run, then),
+                (_, then) => then.is_none(),
+            },
+        }
     }
 
     /// The portal called `name`.
@@ -103,7 +199,7 @@ impl Names {
 
     /// All prepared statements, to forget what was concluded about them.
     pub fn statements(&self) -> impl Iterator<Item = &Rc<Prepared>> {
-        self.statements.values()
+        self.statements.values().map(|entry| &entry.prepared)
     }
 
     /// Enters a prepared statement.
@@ -112,7 +208,8 @@ impl Names {
     /// The session holds too many names.
     pub fn prepare(&mut self, name: &[u8], prepared: Rc<Prepared>) -> Result<Undo, Fault> {
         self.room()?;
-        let before = self.statements.insert(name.into(), prepared);
+        let entry = Entry { prepared, batch: self.batch() };
+        let before = self.statements.insert(name.into(), entry);
         Ok(Undo::Statement(name.into(), before))
     }
 

@@ -77,6 +77,8 @@ pub enum Expect {
         simple: bool,
         /// The exchange the reply answers; 0 for none.
         exchange: u64,
+        /// Syncs and Queries sent before it.
+        batch: u64,
     },
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mask::RowPlan;
 use model::Fault;
 
-use super::names::{Prepared, Undo};
+use super::names::{Prepared, Rest, Undo};
 
 use crate::dialogue::Tally;
 
@@ -53,12 +53,16 @@ pub struct Run {
     pub watched: bool,
     /// The result is refused: what comes is dropped, and the client gets this instead.
     pub refused: Option<Fault>,
-    /// The client has been told of the refusal.
-    pub told: bool,
+    /// The batch in which the client was told that it failed or was refused: what else comes of it there is dropped.
+    pub told: Option<u64>,
     /// The target ended it with an error.
     pub failed: bool,
     /// COPY under way.
     pub copying: Copying,
+    /// What the statements named when they were bound.
+    pub rests: Vec<Rest>,
+    /// What the statements define stands among the names.
+    pub entered: bool,
     /// What the statements defined, by place, for the case that the target refuses them.
     pub undo: Vec<(usize, Undo)>,
 }
@@ -81,9 +85,11 @@ impl Run {
             hash: [0; 32],
             watched,
             refused: None,
-            told: false,
+            told: None,
             failed: false,
             copying: Copying::No,
+            rests: Vec::new(),
+            entered: false,
             undo: Vec::new(),
         }
     }
@@ -100,14 +106,29 @@ impl Run {
         self.statements.get(self.at)
     }
 
+    /// What the answer under way has added so far.
+    #[must_use]
+    pub fn added(&self) -> Tally {
+        Tally {
+            rows: self.tally.rows - self.base.rows,
+            bytes: self.tally.bytes - self.base.bytes,
+            masked: self.tally.masked - self.base.masked,
+        }
+    }
+
     /// What the answer under way has added, which is then part of the past.
     pub fn since_base(&mut self) -> Tally {
-        let base = std::mem::replace(&mut self.base, self.tally);
-        Tally {
-            rows: self.tally.rows - base.rows,
-            bytes: self.tally.bytes - base.bytes,
-            masked: self.tally.masked - base.masked,
-        }
+        let added = self.added();
+        self.base = self.tally;
+        added
+    }
+
+    /// Another statement delivered this much of the same cursor (a MOVE: nothing).
+    pub fn count(&mut self, added: Tally) {
+        self.tally.rows += added.rows;
+        self.tally.bytes += added.bytes;
+        self.tally.masked += added.masked;
+        self.base = self.tally;
     }
 
     /// The statement that answers now is done; the next begins with nothing counted.

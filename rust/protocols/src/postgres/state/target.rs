@@ -325,8 +325,10 @@ impl Conversation {
         } else {
             None
         };
-        if run.told {
-            run.advance();
+        if run.told == Some(self.answered) {
+            if simple {
+                run.advance();
+            }
             return Ok(());
         }
         if run.refused.is_none() {
@@ -335,13 +337,16 @@ impl Conversation {
         let (exchange, watched) = (run.current(), run.watched);
         let error = run.refused.as_ref().map(|fault| refuse::sqlstate(fault.kind).to_owned());
         self.completed(&run);
+        // What it defined exists, whatever comes of the portal later.
+        let at = run.at;
+        run.undo.retain(|(place, _)| *place > at);
         let outcome = Outcome { tag: command, error, tally: run.since_base(), suspended: tag == b's' };
         let refused = run.refused.clone();
         if refused.is_none() && watched && self.watched.is_some() {
             self.complete = true;
         }
         if let Some(fault) = &refused {
-            run.told = true;
+            run.told = Some(self.answered);
             drop(run);
             self.tell_refusal(fault, simple, to_client, to_target);
             run = shared.borrow_mut();
@@ -391,7 +396,7 @@ impl Conversation {
         {
             let mut run = shared.borrow_mut();
             run.refused = Some(fault.clone());
-            run.told = true;
+            run.told = Some(self.answered);
         }
         self.tell_refusal(&fault, simple, to_client, to_target);
         false
@@ -402,6 +407,8 @@ impl Conversation {
         let code = rewrite::field(&fields, b'C').to_owned();
         if matches!(rewrite::severity(&fields), b"FATAL" | b"PANIC") {
             rewrite::report(b'E', &fields, self.answering_meaning().as_deref(), &self.inspector, to_client);
+            // What stands behind a watched result may never leave.
+            self.parted = self.watched.is_none();
             return Ok(());
         }
         if let Some(Expect::Poison { .. }) = self.queue.front() {
@@ -425,10 +432,10 @@ impl Conversation {
 
     /// The error that the gateway provoked: the client gets the gateway's own.
     fn take_poisoned(&mut self, to_client: &mut BytesMut) {
-        let Some(Expect::Poison { reply, simple, exchange }) = self.queue.pop() else { return };
+        let Some(Expect::Poison { reply, simple, exchange, batch }) = self.queue.pop() else { return };
         to_client.extend_from_slice(&reply);
         if simple {
-            let sync = Expect::Sync { batch: self.batch, quiet: false };
+            let sync = Expect::Sync { batch, quiet: false };
             self.queue.push_front(sync);
         } else {
             self.drop_skipped();
@@ -444,7 +451,8 @@ impl Conversation {
     fn fail_run(&mut self, shared: &SharedRun, fields: &[(u8, &[u8])], code: &[u8], to_client: &mut BytesMut) {
         let mut run = shared.borrow_mut();
         let mut code = String::from_utf8_lossy(code).into_owned();
-        match (&run.refused, run.told) {
+        let told = run.told == Some(self.answered);
+        match (&run.refused, told) {
             (_, true) => {}
             (Some(fault), false) => {
                 refuse::write_error(to_client, Severity::Error, fault);
@@ -454,8 +462,7 @@ impl Conversation {
                 rewrite::report(b'E', fields, run.statement().map(AsRef::as_ref), &self.inspector, to_client);
             }
         }
-        let told = run.told;
-        run.told = true;
+        run.told = Some(self.answered);
         run.failed = true;
         self.failed(&mut run);
         let watched = run.watched && self.watched.as_ref().is_some_and(|watched| Rc::ptr_eq(watched, shared));
@@ -486,7 +493,7 @@ impl Conversation {
         }
         if let Some(Expect::Bind { run, .. }) = self.queue.front() {
             let (exchange, watched) = (run.borrow().exchange, false);
-            run.borrow_mut().told = true;
+            run.borrow_mut().told = Some(self.answered);
             let outcome = Outcome { error: Some(String::from_utf8_lossy(code).into_owned()), ..Outcome::default() };
             self.heard.push_back(Heard::Ended { exchange, outcome, watched });
         }
@@ -515,7 +522,12 @@ impl Conversation {
                     self.names.undo(undo);
                     self.skipped(&run);
                 }
-                Expect::Execute { run } => self.skipped(&run),
+                Expect::Execute { run } | Expect::Query { run, .. } => self.skipped(&run),
+                Expect::DescribePortal { run: Some(run), .. } => {
+                    // A portal that outlives this (ROLLBACK TO) is asked about again, unless an answer came before.
+                    let mut run = run.borrow_mut();
+                    run.described = run.plan.is_some();
+                }
                 Expect::Poison { exchange, .. } if exchange != 0 => self.ended_unrun(exchange),
                 _ => {}
             }
@@ -527,11 +539,12 @@ impl Conversation {
 
     fn skipped(&mut self, shared: &SharedRun) {
         let mut run = shared.borrow_mut();
+        self.failed(&mut run);
         if self.watched.as_ref().is_some_and(|watched| Rc::ptr_eq(watched, shared)) && !self.complete {
             self.watched = None;
         }
-        if !run.told {
-            run.told = true;
+        if run.told != Some(self.answered) {
+            run.told = Some(self.answered);
             let exchange = run.current();
             drop(run);
             self.ended_unrun(exchange);
@@ -562,6 +575,8 @@ impl Conversation {
             _ => return Err(unexpected(b'Z')),
         };
         self.transaction = status;
+        self.names.batch_answered(batch);
+        self.answered += 1;
         if status == b'I' {
             self.written = false;
             self.names.end_transaction(batch);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use mask::{Classes, Reveals, Unclassified};
-use model::{Fault, Whose};
+use model::{Fault, FaultKind, Whose};
 use serde_json::json;
 use statement::Parser;
 
@@ -412,6 +412,179 @@ fn a_row_that_nobody_described_is_never_passed() {
     let heard = harness.conversation.target_sent(&mut input, &mut harness.to_client, &mut harness.to_target);
     assert!(heard.is_err());
     assert!(harness.to_client.is_empty());
+}
+
+#[test]
+fn a_move_in_a_portal_neither_adds_to_its_rows_nor_forgets_them() {
+    let mut harness = Harness::new();
+    harness.client(
+        &[query("BEGIN"), parse("s", "SELECT id FROM orders"), bind("p", "s"), execute("p"), plain(b'S')].concat(),
+    );
+    let page = [row(&["1"]), row(&["2"]), plain(b's')].concat();
+    let opened = [plain(b'1'), plain(b'2'), described(&[("id", ORDERS, 1, 23)]), page.clone(), ready(b'T')].concat();
+    harness.target(&[complete("BEGIN"), ready(b'T'), opened].concat());
+    let rows = |harness: &Harness| harness.conversation.names.portal(b"p").unwrap().run.borrow().tally.rows;
+    assert_eq!(rows(&harness), 2);
+    harness.client(&query("MOVE FORWARD 5 p"));
+    harness.target(&[complete("MOVE 5"), ready(b'T')].concat());
+    assert_eq!(rows(&harness), 2);
+    harness.client(&[execute("p"), plain(b'S')].concat());
+    harness.target(&[page, ready(b'T')].concat());
+    assert_eq!(rows(&harness), 4);
+    harness.client(&query("FETCH 1 FROM p"));
+    let fetched = [described(&[("id", ORDERS, 1, 23)]), row(&["3"]), complete("FETCH 1"), ready(b'T')];
+    harness.target(&fetched.concat());
+    assert_eq!(rows(&harness), 5);
+}
+
+#[test]
+fn a_portal_that_failed_fails_again_when_it_is_asked_again() {
+    let mut harness = Harness::new();
+    harness.client(&[query("BEGIN"), parse("s", "SELECT 1"), bind("p", "s"), plain(b'S')].concat());
+    harness.target(&[complete("BEGIN"), ready(b'T'), plain(b'1'), plain(b'2'), ready(b'T')].concat());
+    harness.sent_to_client();
+    // Pipelined and one by one; in one batch the target itself skips the second.
+    harness.client(&[execute("p"), plain(b'S'), execute("p"), execute("p"), plain(b'S')].concat());
+    let described = described(&[("?", 0, 0, 23)]);
+    harness
+        .target(&[described, error("57014", "canceled"), ready(b'E'), error("25P02", "aborted"), ready(b'E')].concat());
+    assert_eq!(harness.sent_to_client(), "EZEZ");
+    harness.client(&[execute("p"), plain(b'S')].concat());
+    harness.target(&[error("25P02", "aborted"), ready(b'E')].concat());
+    let client = harness.to_client.split();
+    assert_eq!(tags(&client), "EZ");
+    assert!(client.windows(6).any(|window| window == b"C25P02"));
+}
+
+#[test]
+fn a_portal_whose_description_was_skipped_is_described_again() {
+    let mut harness = Harness::new();
+    harness.client(&[query("BEGIN"), parse("s", "SELECT ssn FROM customers"), bind("p", "s"), plain(b'S')].concat());
+    harness.target(&[complete("BEGIN"), ready(b'T'), plain(b'1'), plain(b'2'), ready(b'T')].concat());
+    harness.client(&[query("SAVEPOINT a"), parse("", "SELECT 1/0"), bind("", ""), execute(""), execute("p")].concat());
+    harness.client(&[plain(b'S'), query("ROLLBACK TO a")].concat());
+    let failed = [plain(b'1'), plain(b'2'), described(&[("?", 0, 0, 23)]), error("22012", "division by zero")].concat();
+    harness.target(&[complete("SAVEPOINT"), ready(b'T'), failed, ready(b'E')].concat());
+    harness.target(&[complete("ROLLBACK"), ready(b'T')].concat());
+    harness.sent_to_target();
+    harness.client(&[execute("p"), plain(b'S')].concat());
+    assert_eq!(harness.sent_to_target(), "DES");
+    harness.sent_to_client();
+    let answer = [described(&[("ssn", CUSTOMERS, 3, 25)]), row(&["123-45-6789"]), complete("SELECT 1"), ready(b'T')];
+    harness.target(&answer.concat());
+    let client = harness.to_client.split();
+    assert_eq!(tags(&client), "DCZ");
+    assert!(!client.windows(6).any(|window| window == b"123-45"), "leaked");
+}
+
+/// What `SELECT reverse(ssn) AS a FROM customers` answers: neither a name nor an origin nor a pattern tells what it is.
+fn reversed() -> Vec<u8> {
+    [described(&[("a", 0, 0, 25)]), row(&["9876-54-321"])].concat()
+}
+
+const HARMLESS: &str = "SELECT 'harmless' AS a FROM orders";
+const REVERSED: &str = "SELECT reverse(ssn) AS a FROM customers";
+
+/// Runs what was bound to reversed numbers: the gateway asks what columns there are, and masks them.
+#[track_caller]
+fn runs_masked(harness: &mut Harness, rest: &[u8]) {
+    assert_eq!(harness.sent_to_target(), "DH");
+    let parameters = build(|out| message::write(out, b't', |out| out.put_u16(0)));
+    harness.target(&[parameters, described(&[("a", 0, 0, 25)])].concat());
+    assert!(harness.client(rest).is_empty());
+    assert_eq!(harness.sent_to_target(), "BDES");
+    harness.to_client.clear();
+    harness.target(&[plain(b'2'), reversed(), complete("DONE"), ready(b'T')].concat());
+    let client = harness.to_client.split();
+    assert!(tags(&client).contains('D') && !client.windows(7).any(|window| window == b"9876-54"), "leaked");
+}
+
+#[test]
+fn a_prepared_text_that_names_another_statement_means_what_that_means_now() {
+    for (define, forget, ask) in
+        [("PREPARE c AS", "DEALLOCATE c", "EXECUTE c"), ("DECLARE c CURSOR FOR", "CLOSE c", "FETCH 1 FROM c")]
+    {
+        let mut harness = Harness::new();
+        harness.client(&[query("BEGIN"), query(&format!("{define} {HARMLESS}"))].concat());
+        harness.target(&[complete("BEGIN"), ready(b'T'), complete("DONE"), ready(b'T')].concat());
+        harness.client(&[parse("f", ask), bind("early", "f"), plain(b'S')].concat());
+        harness.target(&[plain(b'1'), plain(b'2'), ready(b'T')].concat());
+        harness.client(&[query(forget), query(&format!("{define} {REVERSED}"))].concat());
+        harness.target(&[complete("DONE"), ready(b'T'), complete("DONE"), ready(b'T')].concat());
+        harness.sent_to_target();
+        // Bound again, it is understood again.
+        let rest = harness.client(&[bind("p", "f"), execute("p"), plain(b'S')].concat());
+        runs_masked(&mut harness, &rest);
+        // Bound before, it is what it was no more.
+        harness.client(&[execute("early"), plain(b'S')].concat());
+        assert_eq!(harness.sent_to_target(), "PS", "{ask}");
+    }
+}
+
+#[test]
+fn what_an_unanswered_batch_defines_is_used_when_it_is_sure() {
+    let mut harness = Harness::new();
+    harness.client(&[parse("s", REVERSED), plain(b'S')].concat());
+    harness.target(&[plain(b'1'), ready(b'I')].concat());
+    harness.sent_to_target();
+    let rest = harness.client(&[parse("s", HARMLESS), plain(b'S'), bind("", "s"), execute(""), plain(b'S')].concat());
+    // The target refuses the second definition: its `s` is still the first.
+    assert_eq!(harness.sent_to_target(), "PS");
+    assert!(harness.conversation.holds_client());
+    harness.target(&[error("42P05", "prepared statement already exists"), ready(b'I')].concat());
+    let rest = harness.client(&rest);
+    runs_masked(&mut harness, &rest);
+}
+
+#[test]
+fn a_cursor_of_an_unanswered_batch_may_be_any() {
+    let mut harness = Harness::new();
+    harness.client(&[query("BEGIN"), query(&format!("DECLARE c CURSOR FOR {REVERSED}"))].concat());
+    harness.target(&[complete("BEGIN"), ready(b'T'), complete("DECLARE CURSOR"), ready(b'T')].concat());
+    harness.sent_to_target();
+    // The second DECLARE fails at the target, and the savepoint brings the first back.
+    harness.client(&[query("SAVEPOINT a"), query(&format!("DECLARE c CURSOR FOR {HARMLESS}"))].concat());
+    harness.client(&[query("ROLLBACK TO a"), query("FETCH 1 FROM c")].concat());
+    let sent = harness.to_target.split();
+    assert_eq!(tags(&sent), "QQQQ");
+    assert!(sent.windows(7).any(|window| window == b"refused") && !sent.windows(5).any(|window| window == b"FETCH"));
+}
+
+#[test]
+fn names_defined_in_extended_queries_are_known() {
+    for (define, ask) in [("PREPARE c AS", "EXECUTE c"), ("DECLARE c CURSOR FOR", "FETCH 1 FROM c")] {
+        let mut harness = Harness::new();
+        harness
+            .client(&[query("BEGIN"), parse("", &format!("{define} {HARMLESS}")), bind("", ""), execute("")].concat());
+        harness.client(&plain(b'S'));
+        let defined = [plain(b'1'), plain(b'2'), complete("DONE"), ready(b'T')].concat();
+        harness.target(&[complete("BEGIN"), ready(b'T'), defined].concat());
+        harness.sent_to_target();
+        // No question comes first, because it is known to be harmless.
+        harness.client(&query(ask));
+        assert_eq!(harness.sent_to_target(), "Q");
+        harness.to_client.clear();
+        harness.target(&[described(&[("a", 0, 0, 25)]), row(&["harmless"]), complete("DONE"), ready(b'T')].concat());
+        assert!(harness.to_client.windows(8).any(|window| window == b"harmless"));
+    }
+}
+
+#[test]
+fn the_targets_last_words_are_the_last() {
+    let fatal = build(|out| {
+        let fields: [(u8, &[u8]); 3] = [(b'S', b"FATAL"), (b'C', b"57P01"), (b'M', b"terminating connection")];
+        message::write_report(out, b'E', &fields);
+    });
+    let closed = Fault::new(Whose::Target, FaultKind::Unreachable, "the connection was closed");
+    for (watch, heard) in [(false, "E"), (true, "EE")] {
+        let mut harness = Harness::new();
+        harness.watch = watch;
+        harness.client(&query("SELECT id FROM orders"));
+        harness.target(&fatal);
+        // Behind a watched result the target's words may be kept back for good, so the gateway has its own.
+        harness.conversation.farewell(&closed, &mut harness.to_client);
+        assert_eq!(harness.sent_to_client(), heard);
+    }
 }
 
 proptest::proptest! {
