@@ -17,6 +17,13 @@ use crate::postgres::inspect::{Meaning, Origin};
 /// Names one session may hold; the target keeps memory for each of them, and so does the gateway.
 const MOST: usize = 50_000;
 
+/// The server keeps so much of a name, in bytes, and compares no more. Whoever told longer names apart would take one
+/// statement for another that the server has in its place.
+const KEPT: usize = 63;
+
+/// What a name costs besides its text, in bytes: what the text means is kept with it.
+const WEIGHT: usize = 1 << 10;
+
 /// A prepared statement.
 #[derive(Debug)]
 pub struct Prepared {
@@ -57,17 +64,24 @@ pub enum Undo {
 pub struct Names {
     statements: HashMap<Box<[u8]>, Rc<Prepared>, ahash::RandomState>,
     portals: HashMap<Box<[u8]>, Portal, ahash::RandomState>,
+    /// Bytes of all statements' texts.
+    texts: usize,
 }
 
 impl Names {
     /// The prepared statement called `name`.
     pub fn statement(&self, name: &[u8]) -> Option<&Rc<Prepared>> {
-        self.statements.get(name)
+        self.statements.get(kept(name))
     }
 
     /// The portal called `name`.
     pub fn portal(&self, name: &[u8]) -> Option<&Portal> {
-        self.portals.get(name)
+        self.portals.get(kept(name))
+    }
+
+    /// About how much memory all names take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.texts + (self.statements.len() + self.portals.len()) * WEIGHT
     }
 
     /// All prepared statements, to forget what was concluded about them.
@@ -81,8 +95,9 @@ impl Names {
     /// The session holds too many names.
     pub fn prepare(&mut self, name: &[u8], prepared: Rc<Prepared>) -> Result<Undo, Fault> {
         self.room()?;
-        let before = self.statements.insert(name.into(), prepared);
-        Ok(Undo::Statement(name.into(), before))
+        let name: Box<[u8]> = kept(name).into();
+        let before = self.put(name.clone(), prepared);
+        Ok(Undo::Statement(name, before))
     }
 
     /// Enters a portal.
@@ -91,6 +106,7 @@ impl Names {
     /// The session holds too many names.
     pub fn bind(&mut self, name: &[u8], portal: Portal) -> Result<Undo, Fault> {
         self.room()?;
+        let name = kept(name);
         // The unnamed portal is replaced by every Bind: no allocation for it.
         if let Some(slot) = self.portals.get_mut(name) {
             let before = std::mem::replace(slot, portal);
@@ -102,12 +118,14 @@ impl Names {
 
     /// Forgets a prepared statement.
     pub fn close_statement(&mut self, name: &[u8]) -> Undo {
-        let before = self.statements.remove(name);
+        let name = kept(name);
+        let before = self.take(name);
         if before.is_some() { Undo::Statement(name.into(), before) } else { Undo::Nothing }
     }
 
     /// Forgets a portal.
     pub fn close_portal(&mut self, name: &[u8]) -> Undo {
+        let name = kept(name);
         let before = self.portals.remove(name);
         if before.is_some() { Undo::Portal(name.into(), before) } else { Undo::Nothing }
     }
@@ -115,6 +133,7 @@ impl Names {
     /// Forgets all prepared statements (DEALLOCATE ALL).
     pub fn close_statements(&mut self) {
         self.statements.clear();
+        self.texts = 0;
     }
 
     /// Forgets all portals (CLOSE ALL).
@@ -133,11 +152,24 @@ impl Names {
     pub fn undo(&mut self, undo: Undo) {
         match undo {
             Undo::Nothing => {}
-            Undo::Statement(name, Some(before)) => drop(self.statements.insert(name, before)),
-            Undo::Statement(name, None) => drop(self.statements.remove(&name)),
+            Undo::Statement(name, Some(before)) => drop(self.put(name, before)),
+            Undo::Statement(name, None) => drop(self.take(&name)),
             Undo::Portal(name, Some(before)) => drop(self.portals.insert(name, before)),
             Undo::Portal(name, None) => drop(self.portals.remove(&name)),
         }
+    }
+
+    fn put(&mut self, name: Box<[u8]>, prepared: Rc<Prepared>) -> Option<Rc<Prepared>> {
+        self.texts += prepared.text.len();
+        let before = self.statements.insert(name, prepared);
+        self.texts -= before.as_ref().map_or(0, |before| before.text.len());
+        before
+    }
+
+    fn take(&mut self, name: &[u8]) -> Option<Rc<Prepared>> {
+        let before = self.statements.remove(name);
+        self.texts -= before.as_ref().map_or(0, |before| before.text.len());
+        before
     }
 
     fn room(&self) -> Result<(), Fault> {
@@ -147,4 +179,9 @@ impl Names {
         let message = format!("this session holds {MOST} prepared statements and portals, the most there may be");
         Err(Fault::new(Whose::Client, FaultKind::TooLarge, message).hint("close those that are no longer used"))
     }
+}
+
+/// As much of a name as the server looks at.
+fn kept(name: &[u8]) -> &[u8] {
+    &name[..name.len().min(KEPT)]
 }
