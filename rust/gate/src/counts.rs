@@ -29,6 +29,21 @@ impl Counts {
     pub const VERDICTS: [&'static str; 5] = ["allow", "deny", "hold", "would_deny", "would_hold"];
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        let Self { verdicts, too_often, oversized, rows, bytes, masked, would_mask } = other;
+        for (sum, more) in self.verdicts.iter_mut().zip(verdicts) {
+            *sum += more;
+        }
+        self.too_often += too_often;
+        self.oversized += oversized;
+        self.rows += rows;
+        self.bytes += bytes;
+        self.masked += masked;
+        self.would_mask += would_mask;
+    }
+}
+
 /// The place of a verdict in [`Counts::VERDICTS`].
 pub(crate) const fn place(verdict: Verdict) -> usize {
     match verdict {

@@ -76,11 +76,19 @@ pub(crate) struct Limits {
     pub login_seconds: u64,
     /// The longest message of either side, in bytes.
     pub message_bytes: usize,
+    /// What all sessions' buffers may take together, in bytes.
+    pub memory_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1_000, connections_per_identity: 100, login_seconds: 15, message_bytes: 64 << 20 }
+        Self {
+            connections: 1_000,
+            connections_per_identity: 100,
+            login_seconds: 15,
+            message_bytes: 64 << 20,
+            memory_bytes: 512 << 20,
+        }
     }
 }
 
