@@ -272,8 +272,12 @@ class Session(Model):
 class Limits(Model):
     """Bounds after which a clear error comes before failure."""
 
-    connections: Annotated[StrictInt, between(1, 1_000_000, "1 and 1000000")] = Field(default=1000)
-    connections_per_identity: Annotated[StrictInt, between(1, 1_000_000, "1 and 1000000")] = Field(default=100)
+    connections: Annotated[StrictInt, between(1, 1_000_000, "1 and 1000000")] = Field(
+        default=1000, description="Sessions and logins at once."
+    )
+    connections_per_identity: Annotated[StrictInt, between(1, 1_000_000, "1 and 1000000")] = Field(
+        default=100, description="Sessions of one identity at once."
+    )
     login: Annotated[Duration, between(1, 300, "1s and 300s")] = preset(
         "15s", description="A client must have logged in after this."
     )
@@ -284,8 +288,21 @@ class Limits(Model):
         "1MiB", description="The longest text of a statement."
     )
     statements_per_second: Annotated[StrictInt, between(1, 10_000_000, "1 and 10000000")] | None = Field(
-        default=None, description="Per identity; left out means no bound."
+        default=None,
+        description="What one identity may run, over all its sessions; a rested one may run a second's worth at once. "
+        "Beyond it statements are refused with 53400; what ends a transaction never is. Left out means no bound.",
     )
     memory: Annotated[Size, between(64 << 20, 1 << 44, "64MiB and 16TiB")] = preset(
-        "512MiB", description="What all sessions' buffers may take together."
+        "512MiB",
+        description="What all sessions' buffers may take together: messages being received, results on their way, held "
+        "rows in memory, texts of prepared statements. A session that needs more than is left ends with 54000, and "
+        "while less than an eighth is left new ones are refused with 53300. Idle sessions (some 30 KiB each, bounded "
+        "by `connections`), what each processor works on just now (a message of each side), remembered parse results "
+        "and Python are not part of it.",
     )
+
+    @model_validator(mode="after")
+    def _messages_fit(self) -> Self:
+        if self.message > self.memory:
+            raise wrong("`message` is larger than `memory`: such a message could never pass", "raise limits.memory")
+        return self
