@@ -42,6 +42,6 @@ def _process() -> Iterator[str]:
     began = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + int(numbers[19]) / _TICKS
     spent = (int(numbers[11]) + int(numbers[12])) / _TICKS
     yield _family("gauge", "process_resident_memory_bytes", "Memory the process has in RAM.", resident)
-    yield _family("gauge", "process_open_fds", "Open file descriptors.", len(os.listdir(own / "fd")))
+    yield _family("gauge", "process_open_fds", "Open file descriptors.", len(list((own / "fd").iterdir())))
     yield _family("gauge", "process_start_time_seconds", "When the process began, since 1970.", round(began, 2))
     yield _family("counter", "process_cpu_seconds_total", "Processor time spent.", spent)

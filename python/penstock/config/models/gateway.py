@@ -284,8 +284,8 @@ class Limits(Model):
     message: Annotated[Size, between(1 << 16, 1 << 30, "64KiB and 1GiB")] = preset(
         "64MiB", description="The largest message of either side."
     )
-    statement: Annotated[Size, between(1 << 10, 64 << 20, "1KiB and 64MiB")] = preset(
-        "1MiB", description="The longest text of a statement."
+    statement: Annotated[Size, between(1 << 10, 4 << 20, "1KiB and 4MiB")] = preset(
+        "1MiB", description="The longest text of a statement; the trail keeps it whole, in one record."
     )
     statements_per_second: Annotated[StrictInt, between(1, 10_000_000, "1 and 10000000")] | None = Field(
         default=None,
