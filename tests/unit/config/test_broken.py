@@ -48,7 +48,7 @@ CASES: dict[str, tuple[str, str, str, str | None]] = {
     "two documents": ("rules:", "reviewers2: []\n§---\nrules:", "one document", "---"),
     "a tag": ("max: 8h", "max: §!!python/object:os.system 8h", "has no meaning in a manifest", "remove it"),
     "a merge key": ("max: 8h", "max: 8h, §<<: {max: 9h}", "merge keys", "write the keys out"),
-    "an unknown alias": ("max: 8h", "max: §*eight", "there is no anchor &eight", None),
+    "an unknown alias": ("max: 8h", "max: §*eight", "there is no anchor for this alias", "in quotes"),
     "a list as a key": ("max: 8h", "max: 8h, §[a, b]: c", "a key must be a word", "quote"),
     # the top
     "no version": ("version: 1\n", "§", "the key 'version' is missing", "version: 1"),

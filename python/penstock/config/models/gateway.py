@@ -22,6 +22,7 @@ from penstock.config.sources import (
     Source,
     check_pair,
     kind,
+    shown,
     wrong,
 )
 
@@ -41,12 +42,12 @@ def split_address(value: str) -> tuple[str, int]:
 
 def _bad_address(value: str) -> Exception:
     if "://" in value:
-        return wrong(f"'{value[:80]}' is a URL, not an address", "write host:port")
+        return wrong(f"'{shown(value, 80)}' is a URL, not an address", "write host:port")
     if value.count(":") > 1 and "[" not in value:
-        return wrong(f"'{value[:80]}' is not an address", "an IPv6 address stands in brackets: [::1]:5432")
+        return wrong(f"'{shown(value, 80)}' is not an address", "an IPv6 address stands in brackets: [::1]:5432")
     if re.fullmatch(r"[^\s:/\[\]]+:?", value):
-        return wrong(f"'{value[:80]}' has no port", f"write {value.rstrip(':')}:PORT")
-    return wrong(f"'{value[:80]}' is not an address", "write host:port, or [ipv6]:port")
+        return wrong(f"'{shown(value, 80)}' has no port", f"write {shown(value.rstrip(':'), 80)}:PORT")
+    return wrong(f"'{shown(value, 80)}' is not an address", "write host:port, or [ipv6]:port")
 
 
 def is_loopback(host: str) -> bool:
@@ -63,13 +64,13 @@ def _bindable(value: str) -> str:
     if value.startswith("unix:"):
         raise wrong("this listener needs host:port", "only the admin listener may be a unix socket")
     if re.fullmatch(r"\*?:[0-9]*", value):
-        raise wrong(f"'{value[:80]}' is not an address", "write 0.0.0.0:PORT for every interface")
+        raise wrong(f"'{shown(value, 80)}' is not an address", "write 0.0.0.0:PORT for every interface")
     host, _ = split_address(value)
     if host != "localhost":
         try:
             ipaddress.ip_address(host)
         except ValueError:
-            raise wrong(f"'{host[:80]}' is not an IP address", "bind to an address of this machine") from None
+            raise wrong(f"'{shown(host, 80)}' is not an IP address", "bind to an address of this machine") from None
     return value
 
 
