@@ -1,6 +1,5 @@
 //! What the client sends: frame it, understand it, ask for a verdict, send it on.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -197,11 +196,7 @@ impl Conversation {
         let parse = message::parse(body)?;
         let meanings = self.inspector.understand(parse.text, &self.names);
         let text = String::from_utf8_lossy(parse.text);
-        let prepared = Rc::new(Prepared {
-            text: text.as_ref().into(),
-            meaning: RefCell::new(meanings),
-            origins: RefCell::new(None),
-        });
+        let prepared = Rc::new(Prepared::new(text.as_ref().into(), meanings));
         let statements = prepared.meaning.borrow().clone();
         let pending = Pending::Parse { message: message.clone(), name: body.slice_ref(parse.name), prepared };
         self.pending = Some(pending);
@@ -493,11 +488,8 @@ impl Conversation {
         message::write_describe_statement(to_target, PROBE);
         message::write_close_statement(to_target, PROBE);
         message::write(to_target, b'S', |_| {});
-        let prepared = Rc::new(Prepared {
-            text: String::from_utf8_lossy(&text).as_ref().into(),
-            meaning: RefCell::new(run.borrow().statements.clone()),
-            origins: RefCell::new(None),
-        });
+        let text = String::from_utf8_lossy(&text).as_ref().into();
+        let prepared = Rc::new(Prepared::new(text, run.borrow().statements.clone()));
         self.queue.push(Expect::Parse { undo: Undo::Nothing });
         self.queue.push(Expect::Probe { prepared: Rc::clone(&prepared) });
         self.queue.push(Expect::Close { undo: Undo::Nothing, quiet: true });

@@ -19,11 +19,7 @@ impl Conversation {
         for (place, meaning) in statements.iter().enumerate() {
             let undo = match &meaning.effect {
                 Effect::Prepare { name, text, inner } => {
-                    let prepared = Prepared {
-                        text: Arc::clone(text),
-                        meaning: RefCell::new(inner.clone()),
-                        origins: RefCell::new(None),
-                    };
+                    let prepared = Prepared::new(Arc::clone(text), inner.clone());
                     self.names.prepare(name.as_bytes(), Rc::new(prepared))?
                 }
                 Effect::Declare { name, hold, inner } => {

@@ -21,8 +21,14 @@ const MOST: usize = 50_000;
 /// statement for another that the server has in its place.
 const KEPT: usize = 63;
 
-/// What a name costs besides its text, in bytes: what the text means is kept with it.
-const WEIGHT: usize = 1 << 10;
+/// What a name costs besides its text, in bytes; measured, as is what follows.
+const WEIGHT: usize = 3 << 9;
+
+/// What a text and what it means to this session cost, by the text's length.
+const TIMES: usize = 3;
+
+/// A text that nobody holds but the remembered texts, the inspector and its own meaning is kept on this session's account.
+const OWN: usize = 3;
 
 /// A prepared statement.
 #[derive(Debug)]
@@ -33,6 +39,18 @@ pub struct Prepared {
     pub meaning: RefCell<Vec<Arc<Meaning>>>,
     /// The columns of its result as the target last described them.
     pub origins: RefCell<Option<Rc<[Origin]>>>,
+    /// About how much memory it takes, in bytes.
+    bytes: usize,
+}
+
+impl Prepared {
+    /// A statement whose `text` means this.
+    pub fn new(text: Arc<str>, meaning: Vec<Arc<Meaning>>) -> Self {
+        let source = meaning.first().and_then(|first| first.common.source.as_ref());
+        let shared = source.filter(|text| Arc::strong_count(text) <= OWN).map_or(0, |text| text.weight());
+        let bytes = text.len() * TIMES + shared;
+        Self { text, meaning: RefCell::new(meaning), origins: RefCell::new(None), bytes }
+    }
 }
 
 /// A portal or cursor.
@@ -64,7 +82,7 @@ pub enum Undo {
 pub struct Names {
     statements: HashMap<Box<[u8]>, Rc<Prepared>, ahash::RandomState>,
     portals: HashMap<Box<[u8]>, Portal, ahash::RandomState>,
-    /// Bytes of all statements' texts.
+    /// What all statements take, names apart.
     texts: usize,
 }
 
@@ -160,15 +178,15 @@ impl Names {
     }
 
     fn put(&mut self, name: Box<[u8]>, prepared: Rc<Prepared>) -> Option<Rc<Prepared>> {
-        self.texts += prepared.text.len();
+        self.texts += prepared.bytes;
         let before = self.statements.insert(name, prepared);
-        self.texts -= before.as_ref().map_or(0, |before| before.text.len());
+        self.texts -= before.as_ref().map_or(0, |before| before.bytes);
         before
     }
 
     fn take(&mut self, name: &[u8]) -> Option<Rc<Prepared>> {
         let before = self.statements.remove(name);
-        self.texts -= before.as_ref().map_or(0, |before| before.text.len());
+        self.texts -= before.as_ref().map_or(0, |before| before.bytes);
         before
     }
 
