@@ -82,6 +82,7 @@ class Gateway:
             exchanged=self._stores.tokens,
             revoked=self._revoked,
         )
+        self._exchange = Exchange(self._authenticator, self._stores.tokens)
         self._live = LiveSessions(self._native)
         self._webhooks = Webhooks()
         self._desk = Desk(gate=self._native, store=self._stores.approvals, webhooks=self._webhooks, node=self.node)
@@ -172,6 +173,7 @@ class Gateway:
         self._authenticator.load(book_of(manifest))
         self._sets = reviewers_of(manifest)
         self._desk.load(self._sets)
+        self._exchange.limit(manifest.session.exchange)
 
     async def apply(self, loaded: Loaded, settings: bytes, generation: int) -> None:
         """Takes over a new manifest; when the native side refuses it, nothing has changed."""
@@ -275,7 +277,7 @@ class Gateway:
         return Service(
             gateway=self._native,
             authenticator=self._authenticator,
-            exchange=Exchange(self._authenticator, self._stores.tokens, most_seconds=self._manifest.session.exchange),
+            exchange=self._exchange,
             live=self._live,
             desk=self._desk,
             stores=self._stores,

@@ -17,18 +17,24 @@ _SECRETS = (
     (re.compile(r"pst_([a-z0-9]{10})_[A-Za-z0-9]+"), r"pst_\1_" + _HIDDEN),
     (re.compile(r"eyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*)?"), _HIDDEN),
     (re.compile(r"SCRAM-SHA-256\$[0-9]+:[^\s\"',]+"), _HIDDEN),
-    (re.compile(r"(?<=://)([^\s/:@]+):[^\s@]+@"), r"\1:" + _HIDDEN + "@"),
-    (re.compile(r"(?i)\b(password|passwd|pwd|secret)(\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&]+)"), r"\1\2" + _HIDDEN),
+    (re.compile(r"(?<=://)([^\s/:@]+):\S+@"), r"\1:" + _HIDDEN + "@"),
+    (re.compile(r"([^\s/:@'\"]+):\S+@(?=[^\s@]+:[0-9])"), r"\1:" + _HIDDEN + "@"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), _HIDDEN),
 )
+_NAMED = re.compile(r"(?i)\b(password|passwd|pwd|secret)(\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&]+)")
 _DEEPEST = 6
 
 
-def redact(text: str) -> str:
-    """``text`` with tokens, passwords and private keys taken out."""
+def hide(text: str) -> str:
+    """``text`` without what looks like a secret wherever it stands."""
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
     return text
+
+
+def redact(text: str) -> str:
+    """``text`` with tokens, passwords and private keys taken out, and whatever is called a secret in it."""
+    return _NAMED.sub(r"\1\2" + _HIDDEN, hide(text))
 
 
 def _clean(value: Any, depth: int = 0) -> Any:

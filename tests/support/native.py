@@ -84,7 +84,10 @@ class FakeGateway:
         return orjson.dumps(self.open)
 
     def metrics(self) -> bytes:
-        return b"penstock_sessions_open 0\n"
+        return (
+            b"# HELP penstock_sessions_open Sessions open now.\n"
+            b"# TYPE penstock_sessions_open gauge\npenstock_sessions_open 0\n"
+        )
 
     def record(self, kind: str, detail: bytes) -> None:
         self.recorded.append((kind, orjson.loads(detail)))

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from penstock.admin import metrics
 from penstock.admin.auth import Unauthenticated, caller_of, need_operator
 from penstock.admin.replay import replay
 from penstock.admin.service import Service
@@ -100,15 +101,8 @@ async def _healthz(_request: Request, service: Service) -> Response:
 
 
 async def _metrics(_request: Request, service: Service) -> Response:
-    health = service.health()
-    ours = (
-        ("penstock_holds_waiting", "Holds of this gateway that wait for a reviewer.", len(service.desk)),
-        ("penstock_observing", "Targets and identities that are only observed, not enforced.", service.observing()),
-        ("penstock_state_reachable", "Whether the state database answered lately.", "state" not in health.wrong),
-        ("penstock_manifest_refused", "Whether the manifest on disk was refused.", "manifest" in health.notes),
-    )
-    text = "".join(f"# HELP {name} {told}\n# TYPE {name} gauge\n{name} {int(value)}\n" for name, told, value in ours)
-    return Response(service.gateway.metrics() + text.encode(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    text = service.gateway.metrics() + metrics.text(service).encode()
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 # Login and callers

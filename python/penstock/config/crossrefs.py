@@ -14,7 +14,7 @@ from penstock.config.models.base import MAX_IDENTITY
 from penstock.config.models.people import member_parts, verifier_parts
 from penstock.config.problems import problem_at, problem_of_key, suggest
 from penstock.config.protocols import PROTOCOLS
-from penstock.config.sources import scram_salt
+from penstock.config.sources import scram_salt, shown
 from penstock.config.tree import Items, Node, Scalar, Table, Where, child, find
 from penstock.errors import Problem
 
@@ -187,7 +187,7 @@ class _Checker:
         for where, column in self._texts("classes", "columns"):
             target, colon, name = column.partition(":")
             if not colon:
-                yield self._wrong(where, f"'{column[:80]}' names no target", "write target:schema.table.column")
+                yield self._wrong(where, f"'{shown(column, 80)}' names no target", "write target:schema.table.column")
             elif target == "*":
                 wrongs = [protocol.data_problem(name) or "" for protocol in PROTOCOLS.values()]
                 if all(wrongs):
@@ -214,7 +214,7 @@ class _Checker:
                 yield self._unknown_group(where, parts["group"])
             if "issuer" in parts and parts["issuer"] not in self.names["issuers"]:
                 known = suggest(parts["issuer"], self.names["issuers"])
-                said = f"there is no issuer '{parts['issuer']}', so nobody can review as {member[:80]}"
+                said = f"there is no issuer '{parts['issuer']}', so nobody can review as {shown(member, 80)}"
                 yield problem_at(self.tree, where, said, known, "warning")
         for where, entry in self._entries("reviewers"):
             if child(entry, "notify") is not None and child(entry, "secret") is None:
@@ -245,7 +245,7 @@ class _Checker:
             if name not in self.groups:
                 yield self._unknown_group(where, name)
         elif colon:
-            yield self._wrong(where, f"'{who[:80]}' names nobody", "write an identity's name, or group:NAME")
+            yield self._wrong(where, f"'{shown(who, 80)}' names nobody", "write an identity's name, or group:NAME")
         elif who not in self.names["identities"]:
             if who in self.groups:
                 yield self._wrong(where, f"there is no identity '{who}'", f"did you mean 'group:{who}'?")
@@ -260,7 +260,7 @@ class _Checker:
             return
         if f"{label}:{value}" not in self.labels:
             hint = suggest(to, self.labels) or "targets name their labels under labels:"
-            yield self._wrong(where, f"no target has the label '{to[:80]}'", hint)
+            yield self._wrong(where, f"no target has the label '{shown(to, 80)}'", hint)
 
     def _credentials(self) -> Iterator[Problem]:
         """`as:` must exist on every target the rule leads to."""

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic import BaseModel, ValidationError
 
-from penstock.config.sources import kind
+from penstock.config.sources import kind, shown
 from penstock.config.tree import Node, Table, Where, find, key_mark
 from penstock.errors import Level, Problem
+from penstock.logs import hide
 
 NOT_ENFORCED = {
     "budget": "budgets",
@@ -52,13 +53,13 @@ _EXPECTED = {
 def problem_at(tree: Node, where: Where, message: str, hint: str | None = None, level: Level = "error") -> Problem:
     """A problem with the value at `where`, or with the nearest thing above it that exists."""
     node, taken = find(tree, where)
-    return Problem(node.mark.file, node.mark.line, node.mark.column, message, hint, level, taken)
+    return Problem(node.mark.file, node.mark.line, node.mark.column, hide(message), hint and hide(hint), level, taken)
 
 
 def problem_of_key(tree: Node, where: Where, message: str, hint: str | None = None) -> Problem:
     """A problem with the key itself rather than with its value."""
     mark = key_mark(tree, where)
-    return Problem(mark.file, mark.line, mark.column, message, hint, "error", where)
+    return Problem(mark.file, mark.line, mark.column, hide(message), hint and hide(hint), "error", where)
 
 
 def suggest(word: object, known: Iterable[str], *, more: str | None = None) -> str | None:
@@ -99,13 +100,13 @@ def _said(error: dict[str, Any]) -> tuple[str, str | None]:
         return context["message"], context["hint"]
     if code == "literal_error":
         words = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
-        shown = f"'{_short(value)}'" if isinstance(value, (str, int)) and not isinstance(value, bool) else kind(value)
-        return f"expected {_listed(words)}, found {shown}", suggest(value, words) if len(words) > 1 else None
+        found = f"'{shown(value)}'" if isinstance(value, (str, int)) and not isinstance(value, bool) else kind(value)
+        return f"expected {_listed(words)}, found {found}", suggest(value, words) if len(words) > 1 else None
     expected = _EXPECTED.get(code)
     if expected is not None:
         return f"expected {expected}, found {kind(value)}", _type_hint(expected, value)
     if code == "string_pattern_mismatch":
-        return f"'{_short(value)}' has characters that are not allowed here", "letters, digits and _ . -"
+        return f"'{shown(value)}' has characters that are not allowed here", "letters, digits and _ . -"
     return str(error["msg"]), None
 
 
@@ -113,7 +114,7 @@ def _type_hint(expected: str, value: Any) -> str | None:
     if expected == "text" and isinstance(value, (int, float)):
         return "put it in quotes"
     if expected == "a list" and isinstance(value, (str, int)):
-        return f"write [{_short(value)}]"
+        return f"write [{shown(value)}]"
     if expected == "a mapping" and isinstance(value, str):
         return "write {key: value}"
     if value is None:
@@ -139,11 +140,11 @@ def _unknown_key(tree: Node, where: Where, model: type[BaseModel]) -> Problem:
         return problem_of_key(
             tree,
             where,
-            f"'{_short(key)}' is not enforced by this version",
+            f"'{shown(key)}' is not enforced by this version",
             f"remove it: {NOT_ENFORCED[key]} would look enforced and would not be",
         )
     return problem_of_key(
-        tree, where, f"unknown key '{_short(key)}'", suggest(key, known, more="penstock check --schema lists them")
+        tree, where, f"unknown key '{shown(key)}'", suggest(key, known, more="penstock check --schema lists them")
     )
 
 
@@ -185,8 +186,3 @@ def _flat(annotation: Any) -> list[Any]:
 
 def _listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " or " + words[-1]
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -185,6 +185,6 @@ def sources(value: Any, where: Where = ()) -> Iterator[tuple[Where, Source]]:
 
 def needs_restart(old: Manifest, new: Manifest) -> list[str]:
     """The parts that changed and that a running gateway cannot take over."""
-    parts = ("listeners", "state", "trail", "spool", "session", "limits")
+    parts = ("listeners", "state", "trail")
     # Compared as references: a certificate renewed under its old name is taken over like any other change.
     return [part for part in parts if getattr(old, part).model_dump() != getattr(new, part).model_dump()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import ssl
 import stat
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 from typing_extensions import override
 
+from penstock.logs import redact
+
 MAX_SECRET = 64 * 1024
 MAX_PEM = 4 * 1024 * 1024
 
@@ -23,6 +26,12 @@ MAX_PEM = 4 * 1024 * 1024
 def wrong(message: str, hint: str | None = None) -> PydanticCustomError:
     """A validation error that already speaks to a person."""
     return PydanticCustomError("penstock", "{message}", {"message": message, "hint": hint})
+
+
+def shown(value: object, most: int = 60) -> str:
+    """A value as a problem may quote it: short, and without what could be a secret. Problems end up in logs."""
+    text = redact(str(value))
+    return text if len(text) <= most else text[: most - 3] + "…"
 
 
 def read_regular(path: Path, most: int) -> tuple[bytes | None, os.stat_result]:
@@ -54,15 +63,20 @@ class Resolver:
 
     def path(self, text: str) -> Path:
         """An absolute path, relative ones starting at the manifest."""
+        if "-----BEGIN " in text:
+            raise wrong("a key or certificate must not stand in the manifest", "write the path of its file")
         return Path(os.path.normpath(self.directory / Path(text).expanduser()))
 
     def variable(self, name: str) -> str:
         """The value of an environment variable, which must not be empty."""
         value = self.environ.get(name)
+        # Whoever writes the secret itself in the name's place should not find it in a log.
+        named = name if re.fullmatch("[A-Z_][A-Z0-9_]*", name) else "named here"
         if value is None:
-            raise wrong(f"the environment variable {name} is not set", f"export {name}=… before starting penstock")
+            hint = f"export {named}=… before starting penstock" if named == name else "env: takes a variable's name"
+            raise wrong(f"the environment variable {named} is not set", hint)
         if not value:
-            raise wrong(f"the environment variable {name} is empty", "a secret needs at least one character")
+            raise wrong(f"the environment variable {named} is empty", "a secret needs at least one character")
         return value
 
     def read(self, text: str, most: int) -> tuple[Path, str, int]:

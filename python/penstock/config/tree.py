@@ -200,7 +200,10 @@ class _Builder:
     def _tag(self, event: Any, mark: Mark) -> None:
         tag = str(event.tag) if event.tag is not None else ""
         if tag not in ("", "!", "tag:yaml.org,2002:str"):
-            self.problem(mark, f"the tag {tag} has no meaning in a manifest", "remove it")
+            # Not quoted: a secret may begin with such a sign.
+            self.problem(
+                mark, "this tag has no meaning in a manifest", "remove it, or put a text that begins with ! in quotes"
+            )
 
     def _weigh(self, weight: int, mark: Mark) -> None:
         self._weight += weight
@@ -225,8 +228,10 @@ class _Builder:
         node = self._anchors.get(anchor)
         if node is None:
             inside = anchor in self._anchors_open
-            said = f"*{anchor} stands inside itself" if inside else f"there is no anchor &{anchor} before this alias"
-            self.problem(mark, said)
+            if inside:
+                self.problem(mark, f"*{anchor} stands inside itself")
+            else:
+                self.problem(mark, "there is no anchor for this alias", "put a text that begins with * in quotes")
             self.stopped = True
             node = Scalar(mark, None)
         self._weigh(node.weight, mark)

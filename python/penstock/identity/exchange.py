@@ -34,6 +34,10 @@ class Exchange:
     def __init__(self, authenticator: Authenticator, store: TokenStore, *, most_seconds: int = MAX_SECONDS) -> None:
         self._authenticator = authenticator
         self._store = store
+        self.limit(most_seconds)
+
+    def limit(self, most_seconds: int) -> None:
+        """Sets how long tokens given from now on live at most."""
         self._most = min(most_seconds, MAX_SECONDS)
 
     async def login(self, identity_name: str, secret: str, seconds: int | None = None) -> Exchanged:

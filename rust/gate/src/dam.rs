@@ -73,6 +73,11 @@ impl Dam {
         !self.overflow.is_empty()
     }
 
+    /// Bytes kept in memory: those in the spool's file are not.
+    pub fn in_memory(&self) -> usize {
+        self.head.capacity() + self.overflow.capacity() + self.spool.in_memory()
+    }
+
     /// Takes up to `most` bytes in order; says whether more are left.
     pub fn take(&mut self, out: &mut BytesMut, most: usize) -> Result<bool, Fault> {
         if self.spool.take(out, most)? {

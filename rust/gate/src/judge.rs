@@ -11,6 +11,7 @@ use protocols::{Answer, Purpose, Request, Understood};
 use record::evidence::{Asked, Decided, Held, StatementText, Verdict as Recorded};
 use smallvec::SmallVec;
 
+use crate::counts;
 use crate::dam::Question;
 use crate::release::Live;
 use crate::session::{Ask, Decision, Outbox, Session, Waiting};
@@ -40,13 +41,16 @@ impl Session {
     pub(crate) fn judge(&mut self, request: Request, outbox: &mut Outbox) -> Result<(), Fault> {
         let leaves: Each<Leave> = request.statements.iter().map(|statement| self.leave(statement)).collect();
         let running = request.purpose == Purpose::Run;
-        let told: Each<Told> =
+        let mut told: Each<Told> =
             request.statements.iter().zip(&leaves).map(|(statement, leave)| told(statement, leave)).collect();
         let permits: Each<_> = leaves
             .iter()
             .map(|leave| if let Leave::Permit(permit) = leave { Some(Rc::clone(permit)) } else { None })
             .collect();
-        let judgement = self.judgement(&request, leaves);
+        let mut judgement = self.judgement(&request, leaves);
+        if running && let Some(fault) = self.too_often(&request) {
+            judgement = self.slow_down(fault, judgement, &mut told);
+        }
         if running || matches!(judgement, Judgement::Refuse(_)) {
             self.record_asked(&request, told, permits, &judgement)?;
         }
@@ -57,6 +61,17 @@ impl Session {
             Judgement::Hold(_) => self.permit(outbox),
         }
         Ok(())
+    }
+
+    /// The identity asks more often than it may: what would go on is refused, unless the gateway only observes.
+    fn slow_down(&mut self, fault: Fault, judgement: Judgement, told: &mut [Told]) -> Judgement {
+        if matches!(judgement, Judgement::Refuse(_)) {
+            return judgement;
+        }
+        self.too_often += told.len() as u64;
+        let why: Arc<str> = fault.message.as_str().into();
+        told.fill_with(|| Told { verdict: Recorded::Deny, rule: None, why: Some(Arc::clone(&why)) });
+        if self.admission.observe() { judgement } else { Judgement::Refuse(fault) }
     }
 
     fn permit(&mut self, outbox: &mut Outbox) {
@@ -156,6 +171,7 @@ impl Session {
             let exchange = request.exchange + place as u64;
             let (text_id, text) = self.text(statement);
             let Told { verdict, rule, why } = told.with(judgement, observed);
+            self.verdicts[counts::place(verdict)] += 1;
             let asked = Asked {
                 text_id: Some(text_id),
                 kind: Cow::Borrowed(statement.kind),

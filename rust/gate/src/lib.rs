@@ -5,9 +5,11 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod counts;
 mod dam;
 mod hold;
 mod judge;
+mod pace;
 mod release;
 mod rules;
 mod session;
@@ -15,7 +17,9 @@ mod session;
 mod tests;
 mod watch;
 
+pub use counts::Counts;
 pub use judge::explain;
+pub use pace::Pace;
 pub use rules::{Rules, check, facts};
 pub use session::{Appetite, Ask, Decision, End, Event, HoldRequest, Origin, Outbox, Session, Setup};
 pub use watch::Observer;

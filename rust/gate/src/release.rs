@@ -92,6 +92,7 @@ pub(crate) struct Totals {
     pub rows: u64,
     pub bytes: u64,
     pub masked: u64,
+    pub would_mask: u64,
 }
 
 /// The last step of the path.
@@ -202,6 +203,7 @@ fn answer(
     let answered = answered(outcome, live.as_ref(), digest, now);
     totals.rows += answered.rows;
     totals.masked += answered.masked;
+    totals.would_mask += answered.would_mask;
     batch.evidence(exchange, &answered).map(drop)
 }
 

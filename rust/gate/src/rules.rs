@@ -47,6 +47,8 @@ struct LimitSettings {
     message_bytes: usize,
     #[serde(default = "statement_bytes")]
     statement_bytes: usize,
+    #[serde(default)]
+    statements_per_second: Option<u32>,
 }
 
 const fn message_bytes() -> usize {
@@ -59,11 +61,11 @@ const fn statement_bytes() -> usize {
 
 impl Default for LimitSettings {
     fn default() -> Self {
-        Self { message_bytes: message_bytes(), statement_bytes: statement_bytes() }
+        Self { message_bytes: message_bytes(), statement_bytes: statement_bytes(), statements_per_second: None }
     }
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct SpoolSettings {
     directory: PathBuf,
     bytes: u64,
@@ -187,6 +189,28 @@ impl Rules {
     #[must_use]
     pub fn results(&self, target: &str) -> Results {
         self.results.get(target).copied().unwrap_or_default()
+    }
+
+    /// How many statements each identity may run a second; none for any number.
+    #[must_use]
+    pub const fn statements_per_second(&self) -> Option<u32> {
+        self.limits.statements_per_second
+    }
+
+    /// Goes on with the room that results held under the rules `before` took their part of, unless it was moved.
+    pub fn share_spool(&self, before: &Self) {
+        if self.spool == before.spool
+            && let Some(space) = before.space.get()
+        {
+            // Ours is new and nobody has used it yet.
+            let _ = self.space.set(space.clone());
+        }
+    }
+
+    /// Bytes that all held results take together, in memory and on disk.
+    #[must_use]
+    pub fn spooled(&self) -> u64 {
+        self.space.get().map_or(0, SpoolSpace::used)
     }
 
     /// A spool for one held result.

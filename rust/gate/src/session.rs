@@ -16,6 +16,7 @@ use record::evidence::{Mode, SessionClosed, SessionOpened};
 use serde_json::{Map, Value};
 
 use crate::dam::{Dam, Question};
+use crate::pace::Pace;
 use crate::release::{Release, Staged};
 use crate::rules::Rules;
 use crate::watch::Observer;
@@ -62,6 +63,8 @@ pub struct Setup {
     pub rules: Arc<Rules>,
     /// The trail.
     pub trail: Trail,
+    /// What the identity's sessions run a second, together.
+    pub pace: Arc<Pace>,
     /// Told of every statement, if somebody watches live.
     pub observer: Option<Observer>,
 }
@@ -203,6 +206,10 @@ pub struct Session {
     /// The exchange whose result is past its dam: what is left of it passes as it comes.
     pub(crate) approved: Option<u64>,
     pub(crate) settings_hash: Arc<str>,
+    pub(crate) pace: Arc<Pace>,
+    /// Statements by verdict, and those beyond what the identity may run a second.
+    pub(crate) verdicts: [u64; 5],
+    pub(crate) too_often: u64,
     client_backlog: BytesMut,
     target_backlog: BytesMut,
     stale: bool,
@@ -221,7 +228,7 @@ impl Session {
     /// # Errors
     /// The trail cannot be written, or the rules admit nobody like this.
     pub fn begin(setup: Setup) -> Result<Self, Fault> {
-        let Setup { session, principal, target, opening, origin, catalog, rules, trail, observer } = setup;
+        let Setup { session, principal, target, opening, origin, catalog, rules, trail, pace, observer } = setup;
         let admission = rules.admit(&principal, &target)?;
         let view = rules.view(&target, &admission)?;
         let timed = admission.mentions("session.seconds");
@@ -254,6 +261,9 @@ impl Session {
             next_text: 0,
             protocol,
             approved: None,
+            pace,
+            verdicts: [0; 5],
+            too_often: 0,
             client_backlog: BytesMut::new(),
             target_backlog: BytesMut::new(),
             stale: false,
@@ -417,6 +427,10 @@ impl Session {
             done.map_err(|fault| self.end(End { fault: Some(fault) }, outbox))?;
         }
         self.drive_client(outbox)
+    }
+
+    pub(crate) const fn backlogs(&self) -> [&BytesMut; 2] {
+        [&self.client_backlog, &self.target_backlog]
     }
 
     fn is_waiting(&self) -> bool {

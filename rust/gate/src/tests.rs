@@ -1,5 +1,7 @@
 //! The whole path without sockets: a scripted client and target, real rules, a real trail.
 
+mod limits;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,12 +10,13 @@ use model::{Fault, FaultKind, Principal, SessionId, Target, Whose};
 use record::{Kind, Trail, TrailSettings, read};
 use serde_json::{Value, json};
 
-use crate::{Ask, Decision, End, Event, Origin, Outbox, Rules, Session, Setup};
+use crate::{Ask, Decision, End, Event, Origin, Outbox, Pace, Rules, Session, Setup};
 
 const ROWS: usize = 30;
 
-fn settings(folder: &Path, rules: Value, mode: &str) -> Vec<u8> {
+fn settings(folder: &Path, rules: Value, mode: &str, limits: Value) -> Vec<u8> {
     let settings = json!({
+        "limits": limits,
         "hash": "abc",
         "targets": [{"name": "shop", "protocol": "postgres", "databases": ["shop"], "mode": mode,
             "credentials": {"default": {"user": "ro"}}}],
@@ -60,8 +63,12 @@ impl Harness {
     }
 
     fn observing(rules: Value, mode: &str) -> Self {
+        Self::limited(rules, mode, json!({}), Arc::default())
+    }
+
+    fn limited(rules: Value, mode: &str, limits: Value, pace: Arc<Pace>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let rules = Rules::load(&settings(folder.path(), rules, mode)).unwrap();
+        let rules = Rules::load(&settings(folder.path(), rules, mode, limits)).unwrap();
         let trail = TrailSettings {
             store: folder.path().join("trail"),
             durability: record::Durability::Process,
@@ -86,6 +93,7 @@ impl Harness {
             catalog: None,
             rules: Arc::new(rules),
             trail,
+            pace,
             observer: None,
         })
         .unwrap();

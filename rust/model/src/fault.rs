@@ -39,6 +39,8 @@ pub enum FaultKind {
     TooLarge,
     /// Too many connections or requests (53300).
     TooMany,
+    /// More requests than a limit allows in their time (53400).
+    TooOften,
     /// The trail cannot be written (58030).
     Unrecordable,
     /// The gateway is shutting down or an administrator ended the session (57P01).
@@ -121,6 +123,7 @@ impl Fault {
             self.kind,
             FaultKind::Expired
                 | FaultKind::TooMany
+                | FaultKind::TooOften
                 | FaultKind::Unrecordable
                 | FaultKind::Shutdown
                 | FaultKind::Unreachable

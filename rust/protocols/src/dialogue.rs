@@ -211,6 +211,12 @@ pub trait Dialogue {
     /// Whether client bytes must wait for something other than a verdict.
     fn holds_client(&self) -> bool;
 
+    /// Bytes kept inside: messages that wait, and what the client's names stand for.
+    fn buffered(&self) -> usize;
+
+    /// Messages and statements refused so far because they are larger than the limits.
+    fn oversized(&self) -> u64;
+
     /// What a watched exchange asked, and the hash of its request.
     fn asked(&self, exchange: u64) -> Option<(Arc<Understood>, [u8; 32])>;
 

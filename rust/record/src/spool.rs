@@ -192,6 +192,12 @@ impl Spool {
         self.length
     }
 
+    /// Bytes of memory taken.
+    #[must_use]
+    pub const fn in_memory(&self) -> usize {
+        self.head.bytes.capacity() + self.tail.bytes.capacity()
+    }
+
     /// Whether nothing waits.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

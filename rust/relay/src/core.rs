@@ -12,7 +12,9 @@ use serde_json::{Map, Value};
 
 use crate::events::Events;
 use crate::hub::Hub;
-use crate::metrics::{Counters, add};
+use crate::memory::Memory;
+use crate::metrics::{Counters, Standing, add};
+use crate::paces::Paces;
 use crate::sessions::Sessions;
 use crate::settings::Loaded;
 use crate::throttle::Throttle;
@@ -27,6 +29,8 @@ pub(crate) struct Core {
     pub throttle: Throttle,
     pub hub: Hub,
     pub counters: Counters,
+    pub paces: Paces,
+    pub memory: Memory,
     /// No session begins any more.
     pub draining: AtomicBool,
     /// Somebody watches live: statements become events.
@@ -43,8 +47,27 @@ impl Core {
             throttle: Throttle::default(),
             hub: Hub::default(),
             counters: Counters::default(),
+            paces: Paces::default(),
+            memory: Memory::default(),
             draining: AtomicBool::new(false),
             watching: AtomicBool::new(false),
+        })
+    }
+
+    /// All counters as Prometheus text.
+    pub fn metrics(&self) -> String {
+        let loaded = self.loaded.load();
+        let (open, counts) = self.sessions.totals();
+        self.counters.render(&Standing {
+            open,
+            generation: loaded.generation,
+            connections_most: loaded.limits.connections,
+            buffered: self.memory.used(),
+            buffered_most: loaded.limits.memory_bytes,
+            spooled: loaded.rules.spooled(),
+            writable: self.trail.health().is_ok(),
+            counts,
+            trail: self.trail.counts(),
         })
     }
 

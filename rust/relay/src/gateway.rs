@@ -120,8 +120,10 @@ impl Gateway {
             return Err(mistake("limits.threads cannot change while the gateway runs").hint("restart it"));
         }
         let rules = loaded.rules.clone();
+        rules.share_spool(&before.rules);
         self.core.loaded.store(Arc::new(loaded));
         self.core.hub.clear();
+        self.core.paces.tidy();
         let loaded = self.core.loaded.load();
         for handle in self.core.sessions.all() {
             let event = match loaded.target(&handle.target.name) {
@@ -210,9 +212,7 @@ impl Gateway {
     /// All counters as Prometheus text.
     #[must_use]
     pub fn metrics(&self) -> String {
-        let open = self.core.sessions.count();
-        let counts = self.core.trail.counts();
-        self.core.counters.render(open, self.core.loaded.load().generation, &counts)
+        self.core.metrics()
     }
 
     /// Turns `statement` events for sessions that begin from now on, on or off.

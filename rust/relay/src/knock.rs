@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::core::Core;
-use crate::metrics::add;
+use crate::metrics::Limit;
 use crate::settings::Loaded;
 use crate::stream::Stream;
 use crate::tls::ServerTls;
@@ -114,6 +114,7 @@ impl<'a> Knock<'a> {
             Ok(Ok((principal, until))) => door.entered(principal, until),
             Ok(Err(left)) => Err(door.turn_away(left).await),
             Err(_) => {
+                door.knock.core.counters.met(Limit::Login);
                 let message = format!("the login took longer than {} seconds", limit.as_secs());
                 let fault = Fault::new(Whose::Client, FaultKind::Protocol, message);
                 Err(Left::Told(door.stream.take(), fault.into()))
@@ -209,7 +210,7 @@ impl Door<'_> {
     fn identify(&mut self) -> Result<(), Left> {
         self.knock.core.open().map_err(told)?;
         if self.knock.full {
-            add(&self.knock.core.counters.connections_refused, 1);
+            self.knock.core.counters.met(Limit::Connections);
             let message =
                 format!("the gateway has all {} connections it may have", self.knock.loaded.limits.connections);
             let fault = Fault::new(Whose::Gateway, FaultKind::TooMany, message);
@@ -227,7 +228,7 @@ impl Door<'_> {
         let Some(wait) = self.knock.core.throttle.wait(self.knock.peer.ip(), user, Instant::now()) else {
             return Ok(());
         };
-        add(&self.knock.core.counters.connections_refused, 1);
+        self.knock.core.counters.met(Limit::FailedLogins);
         let message = format!("too many failed logins: try again in {:.0} seconds", wait.as_secs_f64().ceil());
         Err(told(Fault::new(Whose::Client, FaultKind::TooMany, message)))
     }

@@ -15,7 +15,9 @@ mod hub;
 mod knock;
 mod listen;
 mod mailbox;
+mod memory;
 mod metrics;
+mod paces;
 mod plan;
 mod pool;
 mod pump;
@@ -28,7 +30,7 @@ mod tls;
 
 pub use explain::explain;
 pub use gateway::Gateway;
-pub use metrics::Counters;
+pub use metrics::{Counters, Standing};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -23,7 +23,8 @@ use crate::core::{Core, micros, shutdown};
 use crate::hub::Service;
 use crate::locked;
 use crate::mailbox::Letter;
-use crate::metrics::add;
+use crate::memory::Share;
+use crate::metrics::{Limit, add};
 use crate::sessions::{Handle, Seat};
 use crate::stream::Stream;
 use crate::{dial, pool};
@@ -75,6 +76,8 @@ pub(crate) struct Pump {
     pub over: bool,
     /// Given back at the end, before the partings.
     pub seat: Option<Seat>,
+    /// What is counted of the session's buffers.
+    pub share: Share,
 }
 
 /// The one timer of a session.
@@ -138,7 +141,8 @@ impl Pump {
                 Ok(false) if self.handle.mailbox.wait(cx.waker()) => {}
                 Ok(false) => {
                     self.shrink();
-                    return Poll::Pending;
+                    self.publish();
+                    return self.weigh(true).map_or_else(Poll::Ready, |()| Poll::Pending);
                 }
             }
         }
@@ -286,7 +290,31 @@ impl Pump {
             pool::give(std::mem::take(&mut side.input));
         }
         self.answer_asks();
-        done
+        done.and_then(|()| self.weigh(false))
+    }
+
+    /// Counts what the session keeps against what all sessions may, while it works or when it comes to rest. Ends the
+    /// session if it needs more than is left.
+    fn weigh(&mut self, at_rest: bool) -> Result<(), End> {
+        let buffers = [&self.client.input, &self.target.input, &self.outbox.client, &self.outbox.target];
+        let kept = buffers.map(BytesMut::capacity).iter().sum::<usize>() + self.session.buffered();
+        let count = if at_rest { self.share.at_rest(kept) } else { self.share.outgrown(kept).then_some(kept) };
+        let Some(count) = count else { return Ok(()) };
+        let most = self.core.loaded.load().limits.memory_bytes;
+        self.share.count(count, &self.core.memory, most).or_else(|fault| {
+            self.core.counters.met(Limit::Memory);
+            (self.client.input, self.target.input) = (BytesMut::new(), BytesMut::new());
+            self.happened(Event::End(fault))
+        })
+    }
+
+    /// Lets the metrics see what the session did.
+    fn publish(&self) {
+        let counts = self.session.counts();
+        let mut known = locked(&self.handle.counts);
+        if *known != counts {
+            *known = counts;
+        }
     }
 
     /// One side has closed its connection, or lost it.
@@ -404,8 +432,12 @@ impl Pump {
         }
         self.session.finish(end);
         self.answer_asks();
+        self.publish();
         self.core.sessions.remove(&self.handle);
         self.seat = None;
+        if end.fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::Unrecordable) {
+            add(&self.core.counters.trail_failures, 1);
+        }
         let (statements, rows, bytes) = self.session.totals();
         let reason = end.fault.as_ref().map_or("client closed", |fault| fault.message.as_str());
         self.core.tell(json!({
@@ -424,6 +456,7 @@ impl Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         self.record_end(&End { fault: Some(shutdown("the gateway stopped")) });
+        self.share.end(&self.core.memory);
     }
 }
 

@@ -17,7 +17,8 @@ use crate::dial::{self, Connection, Errand};
 use crate::hub::Service;
 use crate::knock::{Entered, Knock, Left};
 use crate::mailbox::Mailbox;
-use crate::metrics::add;
+use crate::memory::Share;
+use crate::metrics::{Limit, add};
 use crate::plan::TargetPlan;
 use crate::pump::{Clock, Pump, Side};
 use crate::sessions::{self, Handle, Seat};
@@ -94,6 +95,10 @@ async fn begin(entry: &'static Entry, socket: TcpStream, peer: SocketAddr, place
         Err(fault) => {
             let mut entered = entered;
             let identity = entered.principal.identity.as_str();
+            add(&core.counters.sessions_refused, 1);
+            if fault.kind == FaultKind::Unrecordable {
+                add(&core.counters.trail_failures, 1);
+            }
             tracing::info!(%peer, %session, identity, %fault, "session refused");
             core.tell(json!({
                 "type": "alert",
@@ -138,7 +143,10 @@ async fn open(
     let opening = entered.greeting.opening();
     core.open()?;
     core.trail.health()?;
-    let seat = core.sessions.seat(&principal.identity, loaded.limits.connections_per_identity)?;
+    let met = |limit| move |_: &Fault| core.counters.met(limit);
+    core.memory.room(loaded.limits.memory_bytes).inspect_err(met(Limit::Memory))?;
+    let seat = core.sessions.seat(&principal.identity, loaded.limits.connections_per_identity);
+    let seat = seat.inspect_err(met(Limit::ConnectionsPerIdentity))?;
     let plan = loaded.route(entry.descriptor.name, &opening.database, entered.server_name.as_deref())?;
     let target = plan.target(&opening.database);
     let admission = loaded.rules.admit(principal, &target)?;
@@ -165,6 +173,7 @@ async fn open(
         catalog,
         rules: loaded.rules.clone(),
         trail: core.trail.clone(),
+        pace: core.paces.of(&principal.identity),
         observer: core.observer(session, &principal.identity),
     })?;
     let lasts = lasts(&loaded, entered.until);
@@ -216,6 +225,7 @@ fn assemble(core: &Arc<Core>, entered: Entered, opened: Opened, peer: SocketAddr
         application: application.unwrap_or_default(),
         since: micros(),
         mailbox: Arc::new(Mailbox::default()),
+        counts: Mutex::default(),
     });
     core.sessions.insert(handle.clone());
     add(&core.counters.sessions, 1);
@@ -238,5 +248,6 @@ fn assemble(core: &Arc<Core>, entered: Entered, opened: Opened, peer: SocketAddr
         clock: Clock::new(until),
         over: false,
         seat: Some(seat),
+        share: Share::default(),
     })
 }

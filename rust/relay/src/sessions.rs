@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
 
-use gate::Event;
+use gate::{Counts, Event};
 use model::{Fault, FaultKind, Principal, SessionId, Target, Whose};
 use protocols::greeting::{CancelKey, SessionKey};
 use serde_json::{Value, json};
@@ -26,6 +26,8 @@ pub(crate) struct Handle {
     /// When it opened, in microseconds since 1970.
     pub since: u64,
     pub mailbox: Arc<Mailbox>,
+    /// What the session did, as it last told.
+    pub counts: Mutex<Counts>,
 }
 
 /// All open sessions.
@@ -40,6 +42,8 @@ struct Inner {
     /// Several targets may give sessions the same number.
     by_number: HashMap<u32, Vec<Arc<Handle>>>,
     seats: HashMap<String, usize>,
+    /// What ended sessions did.
+    ended: Counts,
 }
 
 /// One identity's right to one more session, given back when dropped.
@@ -84,7 +88,9 @@ impl Sessions {
     /// Takes a session away.
     pub fn remove(&self, handle: &Handle) {
         let mut inner = locked(&self.inner);
-        inner.by_id.remove(&handle.id);
+        if inner.by_id.remove(&handle.id).is_some() {
+            inner.ended += *locked(&handle.counts);
+        }
         if let Entry::Occupied(mut named) = inner.by_number.entry(handle.key.id) {
             named.get_mut().retain(|other| other.id != handle.id);
             if named.get().is_empty() {
@@ -122,9 +128,14 @@ impl Sessions {
         locked(&self.inner).by_id.values().cloned().collect()
     }
 
-    /// How many are open.
-    pub fn count(&self) -> usize {
-        locked(&self.inner).by_id.len()
+    /// How many are open, and what all sessions did, ended ones included.
+    pub fn totals(&self) -> (usize, Counts) {
+        let inner = locked(&self.inner);
+        let mut counts = inner.ended;
+        for handle in inner.by_id.values() {
+            counts += *locked(&handle.counts);
+        }
+        (inner.by_id.len(), counts)
     }
 }
 
@@ -181,6 +192,7 @@ mod tests {
             application: String::new(),
             since: number,
             mailbox: Arc::default(),
+            counts: Mutex::default(),
         });
         sessions.insert(handle.clone());
         handle
@@ -207,7 +219,7 @@ mod tests {
             assert!(cancelled(&short));
             sessions.remove(&short);
             assert!(!cancel(short.key.id, &short.key.secret[..4]));
-            assert!(!cancelled(&short) && sessions.count() == 1);
+            assert!(!cancelled(&short) && sessions.totals().0 == 1);
             sessions.remove(&long);
             assert!(locked(&sessions.inner).by_number.is_empty());
         }
@@ -228,6 +240,19 @@ mod tests {
         handle.mailbox.close();
         assert!(matches!(acted.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
         assert!(cancel().is_none());
+    }
+
+    #[test]
+    fn what_a_session_did_is_counted_once_whether_it_is_open_or_not() {
+        let sessions = Sessions::default();
+        let (one, other) = (handle(&sessions, 1, 4711, 4), handle(&sessions, 2, 4712, 4));
+        *locked(&one.counts) = Counts { rows: 3, ..Counts::default() };
+        *locked(&other.counts) = Counts { rows: 4, verdicts: [1, 0, 0, 0, 2], ..Counts::default() };
+        let all = sessions.totals().1;
+        assert_eq!((all.rows, all.verdicts), (7, [1, 0, 0, 0, 2]));
+        sessions.remove(&other);
+        sessions.remove(&other);
+        assert_eq!(sessions.totals(), (1, all));
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub(crate) struct Limits {
     pub login_seconds: u64,
     /// The longest message of either side, in bytes.
     pub message_bytes: usize,
+    /// What all sessions' buffers may take together, in bytes.
+    pub memory_bytes: usize,
     /// Threads that carry sessions.
     pub threads: Option<NonZeroUsize>,
 }
@@ -98,6 +100,7 @@ impl Default for Limits {
             login_seconds: 15,
             message_bytes: 64 << 20,
             threads: None,
+            memory_bytes: 512 << 20,
         }
     }
 }

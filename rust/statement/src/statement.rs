@@ -378,4 +378,10 @@ impl Text {
     pub fn shape(&self) -> &str {
         self.shape.get_or_init(|| crate::parser::fingerprint(&self.sql).into())
     }
+
+    /// Roughly how much memory it takes, in bytes.
+    #[must_use]
+    pub const fn weight(&self) -> usize {
+        self.weight
+    }
 }

@@ -11,7 +11,7 @@ from penstock.demo.shop import Shop
 from support.approvals import decide, listed, none_pending, pending, show
 from support.clients import psql
 from support.manifests import BULK_ROWS, House
-from support.wire import SYNC, Message, Raw, bind, errors, execute, parse, query, rows
+from support.wire import SYNC, Message, Raw, bind, close, errors, execute, parse, query, rows
 
 BULK = "select id, total from orders order by id"
 PAYROLL = "select department, count(*) from hr.employees group by department"
@@ -238,3 +238,19 @@ def test_the_denied_rows_are_not_in_the_trail(held_gateway: Gateway, bulk: Raw, 
     for segment in held_gateway.trail.rglob("*.seg"):
         plain = subprocess.run(["zstd", "-dcq", str(segment)], capture_output=True, check=False).stdout
         assert b"needle-in-rows" not in plain + segment.read_bytes()
+
+
+def test_names_that_the_server_cuts_alike_are_one_name(
+    bulk: Raw, held_gateway: Gateway, standard: House, shop: Shop
+) -> None:
+    long = "n" * 63
+    bulk.ask(parse("select 1", f"{long}1"), SYNC)
+    # To the server this closes the statement above, and then prepares another in its place.
+    bulk.ask(close("S", f"{long}2"), SYNC)
+    bulk.ask(parse(PAYROLL, f"{long}3"), SYNC)
+    bulk.send(bind(f"{long}1"), execute(), SYNC)
+    request = pending(held_gateway, standard.token("reviewer"))
+    assert decide(held_gateway, standard.token("reviewer"), request["id"], "deny", "no")[0] == 200
+    answer = bulk.until("Z")
+    assert [error["C"] for error in errors(answer)] == ["42501"]
+    assert not rows(answer)

@@ -48,7 +48,7 @@ CASES: dict[str, tuple[str, str, str, str | None]] = {
     "two documents": ("rules:", "reviewers2: []\n§---\nrules:", "one document", "---"),
     "a tag": ("max: 8h", "max: §!!python/object:os.system 8h", "has no meaning in a manifest", "remove it"),
     "a merge key": ("max: 8h", "max: 8h, §<<: {max: 9h}", "merge keys", "write the keys out"),
-    "an unknown alias": ("max: 8h", "max: §*eight", "there is no anchor &eight", None),
+    "an unknown alias": ("max: 8h", "max: §*eight", "there is no anchor for this alias", "in quotes"),
     "a list as a key": ("max: 8h", "max: 8h, §[a, b]: c", "a key must be a word", "quote"),
     # the top
     "no version": ("version: 1\n", "§", "the key 'version' is missing", "version: 1"),
@@ -94,6 +94,15 @@ CASES: dict[str, tuple[str, str, str, str | None]] = {
     "limit as text": ("session: {max: 8h}", "limits: {connections: §many}", "a whole number, found text", None),
     "limit as truth": ("session: {max: 8h}", "limits: {connections: §true}", "whole number, found true or false", None),
     "limit of nothing": ("session: {max: 8h}", "limits: {connections: §0}", "between 1 and 1000000", None),
+    "limit beyond the trail": ("session: {max: 8h}", "limits: {statement: §8MiB}", "between 1KiB and 4MiB", None),
+    "limit of no rate": ("session: {max: 8h}", "limits: {statements_per_second: §0}", "1 and 10000000", None),
+    "limit beyond another": (
+        "session: {max: 8h}",
+        "limits: §{memory: 64MiB, message: 65MiB}",
+        "`message` is larger than `memory`",
+        "raise limits.memory",
+    ),
+    "hold beyond a day": ("expires: 15m", "expires: §2d", "between 10s and 24h", None),
     "limit unknown": ("session: {max: 8h}", "limits: {§conections: 5}", "unknown key", "did you mean 'connections'?"),
     # issuers and identities
     "issuer over http": ("https://token", "http§://token", "http is accepted on this machine only", "https://"),
@@ -229,7 +238,7 @@ CASES: dict[str, tuple[str, str, str, str | None]] = {
         "owners'",
     ),
     "hold by nobody": ("reviewers: [data-owners]", "reviewers: §[]", "must not be empty", None),
-    "hold too short": ("expires: 15m", "expires: §1s", "between 10s and 7d", None),
+    "hold too short": ("expires: 15m", "expires: §1s", "between 10s and 24h", None),
     "hold in transaction": ("expires: 15m", "in_transaction: §abort", "refuse or wait, found 'abort'", None),
     "a rule's budget": ("reveal: [email]", "§budget: 5", "'budget' is not enforced", "would look enforced"),
     "a class's expressions": ("detect: [email]", "§expressions: [x]", "'expressions' is not enforced", None),

@@ -297,8 +297,10 @@ def test_a_shared_state_database_wants_named_nodes(write: Write, good: str, envi
 
 def test_what_needs_a_restart(folder: Path, write: Write, good: str, environ: dict[str, str]) -> None:
     old = load(write(good), environ=environ).manifest
-    new = load(write(good.replace("6432", "6433").replace("max: 8h", "max: 1h")), environ=environ).manifest
-    assert needs_restart(old, new) == ["listeners", "session"]
+    new = load(write(good.replace("6432", "6433").replace("./trail", "./elsewhere")), environ=environ).manifest
+    assert needs_restart(old, new) == ["listeners", "trail"]
+    live = good.replace("session: {max: 8h}", "session: {max: 1h}\nlimits: {memory: 64MiB}\nspool: {size: 1MiB}")
+    assert needs_restart(old, load(write(live), environ=environ).manifest) == []
     for name in ("pem", "key"):
         (folder / f"gw.{name}").write_bytes((folder / f"other.{name}").read_bytes())
     assert needs_restart(old, load(write(good), environ=environ).manifest) == []

@@ -122,8 +122,8 @@ def test_a_change_is_taken_over(play: Callable[[Scene], None]) -> None:
 
 def test_a_replaced_file_and_a_changed_secret_are_changes(play: Callable[[Scene], None]) -> None:
     async def scene(watcher: Watcher, gateway: Gateway, path: Path) -> None:
-        replace(path, text_of(path).replace("max: 8h", "max: 7h"))
-        assert (await gateway.reports.get()).restart == ("session",)
+        replace(path, text_of(path).replace("./trail", "./elsewhere"))
+        assert (await gateway.reports.get()).restart == ("trail",)
         put(path.parent / "shop.secret", "rotated")
         assert (await gateway.reports.get()).loaded is not None
         assert gateway.settings[-1]["targets"][0]["credentials"]["migrator"]["password"] == "rotated"

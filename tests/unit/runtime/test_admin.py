@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from penstock import __version__
 from penstock.admin.server import AdminServer
 from penstock.demo.issuer import Issuer
 from penstock.errors import StartError
 from penstock.identity import tokens
 from support.app import Running, login, opened, running_gateway, session_id
 from support.desk import hold
+from support.metrics import scraped
 from support.payload import SESSION
 from support.waiting import eventually
 
@@ -45,14 +48,22 @@ async def test_the_socket_is_the_gateways_users_alone(running: Running) -> None:
 async def test_health_and_figures_need_no_token(running: Running) -> None:
     assert (await running.call("GET", "/healthz")).json() == {"status": "ok", "wrong": {}, "notes": {}}
     metrics = await running.call("GET", "/metrics")
-    lines = [line for line in metrics.text.splitlines() if not line.startswith("#")]
-    assert lines == [
-        "penstock_sessions_open 0",
-        "penstock_holds_waiting 0",
-        "penstock_observing 0",
-        "penstock_state_reachable 1",
-        "penstock_manifest_refused 0",
-    ]
+    seen = scraped(metrics.text)
+    process = {name: value for name, value in seen.items() if name.startswith("process_")}
+    assert set(seen.items()) - set(process.items()) == {
+        ("penstock_sessions_open", 0),
+        ("penstock_holds_waiting", 0),
+        ("penstock_observing", 0),
+        ("penstock_state_reachable", 1),
+        ("penstock_manifest_refused", 0),
+        ("penstock_manifest_needs_restart", 0),
+        ("penstock_draining", 0),
+        (f'penstock_build_info{{version="{__version__}"}}', 1),
+    }
+    assert process["process_resident_memory_bytes"] > 1 << 20
+    assert process["process_open_fds"] > 3
+    assert 0 <= time.time() - process["process_start_time_seconds"] < 3600
+    assert process["process_cpu_seconds_total"] > 0
     assert metrics.headers["content-type"].startswith("text/plain")
 
 

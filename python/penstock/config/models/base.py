@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, WithJsonSchema
 
-from penstock.config.sources import kind, wrong
+from penstock.config.sources import kind, shown, wrong
 
 
 def preset(value: Any, **more: Any) -> Any:
@@ -35,7 +35,7 @@ def parse_duration(value: Any) -> Any:
         match = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
         if match:
             return int(match[1]) * _UNITS[match[2]]
-        raise wrong(f"'{_short(value)}' is not a duration", "write a number and a unit: 300s, 15m, 8h, 30d")
+        raise wrong(f"'{shown(value)}' is not a duration", "write a number and a unit: 300s, 15m, 8h, 30d")
     raise wrong(f"a duration needs a unit, found {kind(value)}", "write 300s, 15m, 8h or 30d")
 
 
@@ -45,14 +45,10 @@ def parse_size(value: Any) -> Any:
         match = re.fullmatch(r"([0-9]{1,9}) ?([KMGT]iB|B)", value)
         if match:
             return int(match[1]) * _BYTES[match[2]]
-        raise wrong(f"'{_short(value)}' is not a size", "write a number and a unit: 512KiB, 64MiB, 1GiB")
+        raise wrong(f"'{shown(value)}' is not a size", "write a number and a unit: 512KiB, 64MiB, 1GiB")
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise wrong(f"a size must be a number of bytes, found {kind(value)}", "write 512KiB, 64MiB or 1GiB")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _named(value: str) -> str:
@@ -61,14 +57,14 @@ def _named(value: str) -> str:
     if not value:
         raise wrong("a name must not be empty")
     raise wrong(
-        f"'{_short(value)}' is not a name", "1 to 63 letters, digits and _ . @ -, beginning with a letter, digit or _"
+        f"'{shown(value)}' is not a name", "1 to 63 letters, digits and _ . @ -, beginning with a letter, digit or _"
     )
 
 
 def _identity_named(value: str) -> str:
     if len(_named(value)) > MAX_IDENTITY:
         raise wrong(
-            f"'{_short(value)}' is longer than {MAX_IDENTITY} characters",
+            f"'{shown(value)}' is longer than {MAX_IDENTITY} characters",
             "the name and the session's id together must fit the target's application_name",
         )
     return value
@@ -134,7 +130,7 @@ def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     seen: set[str] = set()
     for value in values:
         if value in seen:
-            raise wrong(f"'{_short(value)}' is in the list twice", "remove one")
+            raise wrong(f"'{shown(value)}' is in the list twice", "remove one")
         seen.add(value)
     return values
 

@@ -22,6 +22,7 @@ from penstock.config.sources import (
     Source,
     check_pair,
     kind,
+    shown,
     wrong,
 )
 
@@ -41,12 +42,12 @@ def split_address(value: str) -> tuple[str, int]:
 
 def _bad_address(value: str) -> Exception:
     if "://" in value:
-        return wrong(f"'{value[:80]}' is a URL, not an address", "write host:port")
+        return wrong(f"'{shown(value, 80)}' is a URL, not an address", "write host:port")
     if value.count(":") > 1 and "[" not in value:
-        return wrong(f"'{value[:80]}' is not an address", "an IPv6 address stands in brackets: [::1]:5432")
+        return wrong(f"'{shown(value, 80)}' is not an address", "an IPv6 address stands in brackets: [::1]:5432")
     if re.fullmatch(r"[^\s:/\[\]]+:?", value):
-        return wrong(f"'{value[:80]}' has no port", f"write {value.rstrip(':')}:PORT")
-    return wrong(f"'{value[:80]}' is not an address", "write host:port, or [ipv6]:port")
+        return wrong(f"'{shown(value, 80)}' has no port", f"write {shown(value.rstrip(':'), 80)}:PORT")
+    return wrong(f"'{shown(value, 80)}' is not an address", "write host:port, or [ipv6]:port")
 
 
 def is_loopback(host: str) -> bool:
@@ -63,13 +64,13 @@ def _bindable(value: str) -> str:
     if value.startswith("unix:"):
         raise wrong("this listener needs host:port", "only the admin listener may be a unix socket")
     if re.fullmatch(r"\*?:[0-9]*", value):
-        raise wrong(f"'{value[:80]}' is not an address", "write 0.0.0.0:PORT for every interface")
+        raise wrong(f"'{shown(value, 80)}' is not an address", "write 0.0.0.0:PORT for every interface")
     host, _ = split_address(value)
     if host != "localhost":
         try:
             ipaddress.ip_address(host)
         except ValueError:
-            raise wrong(f"'{host[:80]}' is not an IP address", "bind to an address of this machine") from None
+            raise wrong(f"'{shown(host, 80)}' is not an IP address", "bind to an address of this machine") from None
     return value
 
 
@@ -272,19 +273,25 @@ class Session(Model):
 class Limits(Model):
     """Bounds after which a clear error comes before failure."""
 
-    connections: Annotated[StrictInt, between(1, 1_000_000, "1 and 1000000")] = Field(default=1000)
-    connections_per_identity: Annotated[StrictInt, between(1, 1_000_000, "1 and 1000000")] = Field(default=100)
+    connections: Annotated[StrictInt, between(1, 1_000_000, "1 and 1000000")] = Field(
+        default=1000, description="Sessions and logins at once."
+    )
+    connections_per_identity: Annotated[StrictInt, between(1, 1_000_000, "1 and 1000000")] = Field(
+        default=100, description="Sessions of one identity at once."
+    )
     login: Annotated[Duration, between(1, 300, "1s and 300s")] = preset(
         "15s", description="A client must have logged in after this."
     )
     message: Annotated[Size, between(1 << 16, 1 << 30, "64KiB and 1GiB")] = preset(
         "64MiB", description="The largest message of either side."
     )
-    statement: Annotated[Size, between(1 << 10, 64 << 20, "1KiB and 64MiB")] = preset(
-        "1MiB", description="The longest text of a statement."
+    statement: Annotated[Size, between(1 << 10, 4 << 20, "1KiB and 4MiB")] = preset(
+        "1MiB", description="The longest text of a statement; the trail keeps it whole, in one record."
     )
     statements_per_second: Annotated[StrictInt, between(1, 10_000_000, "1 and 10000000")] | None = Field(
-        default=None, description="Per identity; left out means no bound."
+        default=None,
+        description="What one identity may run, over all its sessions; a rested one may run a second's worth at once. "
+        "Beyond it statements are refused with 53400; what ends a transaction never is. Left out means no bound.",
     )
     threads: Annotated[StrictInt, between(1, 1024, "1 and 1024")] | None = Field(
         default=None,
@@ -292,5 +299,16 @@ class Limits(Model):
         "to logins, approvals and the kernel. A change needs a restart.",
     )
     memory: Annotated[Size, between(64 << 20, 1 << 44, "64MiB and 16TiB")] = preset(
-        "512MiB", description="What all sessions' buffers may take together."
+        "512MiB",
+        description="What all sessions' buffers may take together: messages being received, results on their way, held "
+        "rows in memory, texts of prepared statements. A session that needs more than is left ends with 54000, and "
+        "while less than an eighth is left new ones are refused with 53300. Idle sessions (some 30 KiB each, bounded "
+        "by `connections`), what each processor works on just now (a message of each side), remembered parse results "
+        "and Python are not part of it.",
     )
+
+    @model_validator(mode="after")
+    def _messages_fit(self) -> Self:
+        if self.message > self.memory:
+            raise wrong("`message` is larger than `memory`: such a message could never pass", "raise limits.memory")
+        return self

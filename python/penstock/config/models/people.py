@@ -36,7 +36,7 @@ from penstock.config.models.base import (
     preset,
 )
 from penstock.config.models.gateway import is_loopback
-from penstock.config.sources import KeySet, Secret, kind, wrong
+from penstock.config.sources import KeySet, Secret, kind, shown, wrong
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "Ed25519"]
 ALGORITHMS: tuple[Algorithm, ...] = (
@@ -51,13 +51,15 @@ def check_url(value: str) -> str:
         host, _ = parts.hostname, parts.port
         secret = parts.username or parts.password
     except ValueError:
-        raise wrong(f"'{value[:80]}' is not a URL", "write https://…") from None
+        raise wrong(f"'{shown(value, 80)}' is not a URL", "write https://…") from None
     if parts.scheme not in ("https", "http") or not host or any(c.isspace() for c in value):
-        raise wrong(f"'{value[:80]}' is not a URL", "write https://…")
+        raise wrong(f"'{shown(value, 80)}' is not a URL", "write https://…")
     if secret:
         raise wrong("a URL must not carry a name or a password", "secrets are named by {env: …} or {file: …}")
     if parts.scheme == "http" and not is_loopback(host):
-        raise wrong("http is accepted on this machine only", f"write https://{value.removeprefix('http://')[:80]}")
+        raise wrong(
+            "http is accepted on this machine only", f"write https://{shown(value.removeprefix('http://'), 80)}"
+        )
     return value
 
 
@@ -132,7 +134,7 @@ def _instant(value: Any) -> datetime:
         else:
             return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     raise wrong(
-        f"{value if isinstance(value, str) else kind(value)!r} is not a date",
+        f"{shown(value) if isinstance(value, str) else kind(value)!r} is not a date",
         "write 2027-01-31 or 2027-01-31T12:00:00Z",
     )
 
@@ -208,7 +210,8 @@ def member_parts(value: str) -> dict[str, str]:
     match = _MEMBERS.match(value)
     if match is None:
         raise wrong(
-            f"'{value[:80]}' is not a member", "ISSUER:group:NAME, ISSUER:sub:SUBJECT, identity:NAME or group:NAME"
+            f"'{shown(value, 80)}' is not a member",
+            "ISSUER:group:NAME, ISSUER:sub:SUBJECT, identity:NAME or group:NAME",
         )
     return {key: text for key, text in match.groupdict().items() if text}
 

@@ -128,7 +128,7 @@ class Hold(Model):
 
     when: Expression = Field(description="CEL over the declared facts.")
     reviewers: SomeNames = Field(description="Names of reviewers; any one of them may decide.")
-    expires: Annotated[Duration, between(10, 7 * 86400, "10s and 7d")] = preset(
+    expires: Annotated[Duration, between(10, 86400, "10s and 24h")] = preset(
         "15m", description="Undecided after this, the request is refused."
     )
     in_transaction: Literal["refuse", "wait"] | None = Field(

@@ -42,7 +42,8 @@ pub fn head(input: &[u8], whose: Whose) -> Result<Option<Head>, Fault> {
 #[must_use]
 pub fn oversized(head: Head, limit: usize, whose: Whose) -> Fault {
     let message = format!("message {} has {} bytes; the limit is {limit}", show(head.tag), head.body);
-    Fault::new(whose, FaultKind::TooLarge, message).hint("limits.message_bytes in the manifest sets the limit")
+    Fault::new(whose, FaultKind::TooLarge, message)
+        .hint("limits.message and limits.statement in the manifest set the limits")
 }
 
 /// A tag as a person reads it.

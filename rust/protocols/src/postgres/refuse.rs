@@ -38,6 +38,7 @@ pub const fn sqlstate(kind: FaultKind) -> &'static str {
         FaultKind::Protocol => "08P01",
         FaultKind::TooLarge => "54000",
         FaultKind::TooMany => "53300",
+        FaultKind::TooOften => "53400",
         FaultKind::Unrecordable => "58030",
         FaultKind::Shutdown => "57P01",
         FaultKind::Unreachable => "08006",

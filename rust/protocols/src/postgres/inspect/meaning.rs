@@ -475,7 +475,9 @@ impl Inspector {
 
     pub(super) fn unreadable(&self, unreadable: &Unreadable, text: &[u8]) -> Meaning {
         let shown = statement::redact_unread(text);
-        let mut fault = Fault::new(Whose::Client, FaultKind::Unreadable, unreadable.message.clone());
+        let too_large = unreadable.kind == UnreadableKind::TooLarge;
+        let kind = if too_large { FaultKind::TooLarge } else { FaultKind::Unreadable };
+        let mut fault = Fault::new(Whose::Client, kind, unreadable.message.clone());
         fault.verbatim = unreadable.verbatim.as_ref().map(|said| {
             let scrubbed = self.detectors().and_then(|detectors| mask::scrub(said, detectors));
             scrubbed.unwrap_or_else(|| said.clone()).into_boxed_str()
@@ -486,6 +488,7 @@ impl Inspector {
                 let characters = String::from_utf8_lossy(before).chars().count();
                 fault.position = u32::try_from(characters + 1).ok().and_then(NonZeroU32::new);
             }
+            _ if too_large => fault = fault.hint("send it in smaller parts; limits.statement bounds a text's length"),
             _ => fault = fault.hint("what cannot be understood is refused; PostgreSQL's own grammar decides"),
         }
         let mut facts = Facts::new();

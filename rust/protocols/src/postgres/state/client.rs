@@ -108,6 +108,7 @@ impl Conversation {
         if !matches!(head.tag, b'Q' | b'P' | b'B' | b'F') {
             return Err(fault);
         }
+        self.oversized += 1;
         self.client_rest = (head.whole(), false);
         let mut reply = BytesMut::new();
         refuse::write_error(&mut reply, Severity::Error, &fault);
@@ -420,6 +421,7 @@ impl Conversation {
     }
 
     fn refuse_pending(&mut self, pending: &Pending, fault: &Fault, to_target: &mut BytesMut) {
+        self.oversized += u64::from(fault.kind == FaultKind::TooLarge);
         let mut reply = BytesMut::new();
         refuse::write_error(&mut reply, Severity::Error, fault);
         if pending.simple() {
@@ -571,6 +573,7 @@ impl Conversation {
     }
 
     fn poison_with(&mut self, fault: &Fault, exchange: u64, to_target: &mut BytesMut) {
+        self.oversized += u64::from(fault.kind == FaultKind::TooLarge);
         let mut reply = BytesMut::new();
         refuse::write_error(&mut reply, Severity::Error, fault);
         self.poison_extended(reply.freeze(), exchange, to_target);

@@ -57,6 +57,13 @@ impl Pending {
         matches!(self, Self::Query { .. })
     }
 
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Query { body, .. } => body.len(),
+            Self::Parse { message, .. } | Self::Bind { message, .. } => message.len(),
+        }
+    }
+
     fn exchange(&self) -> u64 {
         match self {
             Self::Query { run, .. } | Self::Bind { run, .. } => run.borrow().exchange,
@@ -109,6 +116,8 @@ pub struct Conversation {
     target_rest: (usize, bool),
     /// Tidings for the gate that are older than the next message.
     heard: VecDeque<Heard>,
+    /// Messages and texts refused for their size.
+    oversized: u64,
     /// A survey was asked for on account of the message at hand.
     surveyed: bool,
     /// A statement changed the target's schema: the catalog is out of date.
@@ -141,6 +150,7 @@ impl Conversation {
             client_rest: (0, false),
             target_rest: (0, false),
             heard: VecDeque::new(),
+            oversized: 0,
             surveyed: false,
             schema_changed: false,
             parted: false,
@@ -217,6 +227,8 @@ impl Dialogue for Conversation {
     }
 
     fn rules_changed(&mut self, view: Arc<View>) {
+        self.limits.message = view.message_bytes;
+        self.limits.statement = view.statement_bytes;
         self.inspector.set_view(view);
         self.forget_meanings();
     }
@@ -231,6 +243,15 @@ impl Dialogue for Conversation {
             || self.watched.is_some()
             || self.in_doubt
             || self.queue.len() >= self.limits.pipeline
+    }
+
+    fn buffered(&self) -> usize {
+        let waiting = self.pending.as_ref().or(self.probing.as_ref().map(|probing| &probing.pending));
+        self.names.bytes() + waiting.map_or(0, Pending::bytes)
+    }
+
+    fn oversized(&self) -> u64 {
+        self.oversized
     }
 
     fn asked(&self, exchange: u64) -> Option<(Arc<Understood>, [u8; 32])> {

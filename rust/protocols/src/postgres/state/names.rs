@@ -20,6 +20,19 @@ use crate::postgres::inspect::{Effect, Meaning, Origin};
 /// Names one session may hold; the target keeps memory for each of them, and so does the gateway.
 const MOST: usize = 50_000;
 
+/// The server keeps so much of a name, in bytes, and compares no more. Whoever told longer names apart would take one
+/// statement for another that the server has in its place.
+const KEPT: usize = 63;
+
+/// What a name costs besides its text, in bytes; measured, with a description as long as any that is remembered.
+const WEIGHT: usize = 3 << 10;
+
+/// What a text and what it means to this session cost, by the text's length.
+const TIMES: usize = 3;
+
+/// A text that nobody holds but the remembered texts, the inspector and its own meaning is kept on this session's account.
+const OWN: usize = 3;
+
 /// A prepared statement.
 #[derive(Debug)]
 pub struct Prepared {
@@ -31,13 +44,19 @@ pub struct Prepared {
     pub origins: RefCell<Option<Rc<[Origin]>>>,
     /// Its result as the target last described it to a client, and what was planned for it.
     pub described: RefCell<Option<Described>>,
+    /// About how much memory it takes, in bytes.
+    bytes: usize,
 }
 
 impl Prepared {
     /// A prepared statement that was not described yet.
     #[must_use]
     pub fn new(text: Arc<str>, meaning: Vec<Arc<Meaning>>) -> Self {
-        Self { text, meaning: RefCell::new(meaning), origins: RefCell::default(), described: RefCell::default() }
+        let source = meaning.first().and_then(|first| first.common.source.as_ref());
+        let shared = source.filter(|text| Arc::strong_count(text) <= OWN).map_or(0, |text| text.weight());
+        let bytes = text.len() * TIMES + shared;
+        let (origins, described) = (RefCell::default(), RefCell::default());
+        Self { text, meaning: RefCell::new(meaning), origins, described, bytes }
     }
 
     /// Forgets what was concluded from the target's descriptions.
@@ -110,32 +129,34 @@ pub struct Names {
     sent: u64,
     /// The last of them that the target has answered.
     answered: u64,
+    /// What all statements take, names apart.
+    texts: usize,
 }
 
 impl Names {
     /// The prepared statement called `name`.
     pub fn statement(&self, name: &[u8]) -> Option<&Rc<Prepared>> {
-        self.statements.get(name).map(|entry| &entry.prepared)
+        self.statements.get(kept(name)).map(|entry| &entry.prepared)
     }
 
     /// The prepared statement that SQL calls `name`; none if the target may know another by it.
     pub fn sure_statement(&self, name: &[u8]) -> Option<&Rc<Prepared>> {
-        self.statements.get(name).filter(|entry| self.sure(entry.batch)).map(|entry| &entry.prepared)
+        self.statements.get(kept(name)).filter(|entry| self.sure(entry.batch)).map(|entry| &entry.prepared)
     }
 
     /// The portal that SQL calls `name`; none if the target may know another by it.
     pub fn sure_portal(&self, name: &[u8]) -> Option<&Portal> {
-        self.portals.get(name).filter(|portal| self.sure(portal.batch))
+        self.portals.get(kept(name)).filter(|portal| self.sure(portal.batch))
     }
 
     /// Whether the target may know another prepared statement by this name.
     pub fn doubts_statement(&self, name: &[u8]) -> bool {
-        self.statements.get(name).is_some_and(|entry| !self.sure(entry.batch))
+        self.statements.get(kept(name)).is_some_and(|entry| !self.sure(entry.batch))
     }
 
     /// Whether the target may know another portal by this name.
     pub fn doubts_portal(&self, name: &[u8]) -> bool {
-        self.portals.get(name).is_some_and(|portal| !self.sure(portal.batch))
+        self.portals.get(kept(name)).is_some_and(|portal| !self.sure(portal.batch))
     }
 
     /// Whether the target has answered every batch but the one under way.
@@ -194,7 +215,12 @@ impl Names {
 
     /// The portal called `name`.
     pub fn portal(&self, name: &[u8]) -> Option<&Portal> {
-        self.portals.get(name)
+        self.portals.get(kept(name))
+    }
+
+    /// About how much memory all names take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.texts + (self.statements.len() + self.portals.len()) * WEIGHT
     }
 
     /// All prepared statements, to forget what was concluded about them.
@@ -208,9 +234,9 @@ impl Names {
     /// The session holds too many names.
     pub fn prepare(&mut self, name: &[u8], prepared: Rc<Prepared>) -> Result<Undo, Fault> {
         self.room()?;
-        let entry = Entry { prepared, batch: self.batch() };
-        let before = self.statements.insert(name.into(), entry);
-        Ok(Undo::Statement(name.into(), before))
+        let name: Box<[u8]> = kept(name).into();
+        let before = self.put(name.clone(), Entry { prepared, batch: self.batch() });
+        Ok(Undo::Statement(name, before))
     }
 
     /// Enters a portal.
@@ -219,6 +245,7 @@ impl Names {
     /// The session holds too many names.
     pub fn bind(&mut self, name: &[u8], portal: Portal) -> Result<Undo, Fault> {
         self.room()?;
+        let name = kept(name);
         // The unnamed portal is replaced by every Bind: no allocation for it.
         if let Some(slot) = self.portals.get_mut(name) {
             let before = std::mem::replace(slot, portal);
@@ -230,12 +257,14 @@ impl Names {
 
     /// Forgets a prepared statement.
     pub fn close_statement(&mut self, name: &[u8]) -> Undo {
-        let before = self.statements.remove(name);
+        let name = kept(name);
+        let before = self.take(name);
         if before.is_some() { Undo::Statement(name.into(), before) } else { Undo::Nothing }
     }
 
     /// Forgets a portal.
     pub fn close_portal(&mut self, name: &[u8]) -> Undo {
+        let name = kept(name);
         let before = self.portals.remove(name);
         if before.is_some() { Undo::Portal(name.into(), before) } else { Undo::Nothing }
     }
@@ -243,6 +272,7 @@ impl Names {
     /// Forgets all prepared statements (DEALLOCATE ALL).
     pub fn close_statements(&mut self) {
         self.statements.clear();
+        self.texts = 0;
     }
 
     /// Forgets all portals (CLOSE ALL).
@@ -261,11 +291,24 @@ impl Names {
     pub fn undo(&mut self, undo: Undo) {
         match undo {
             Undo::Nothing => {}
-            Undo::Statement(name, Some(before)) => drop(self.statements.insert(name, before)),
-            Undo::Statement(name, None) => drop(self.statements.remove(&name)),
+            Undo::Statement(name, Some(before)) => drop(self.put(name, before)),
+            Undo::Statement(name, None) => drop(self.take(&name)),
             Undo::Portal(name, Some(before)) => drop(self.portals.insert(name, before)),
             Undo::Portal(name, None) => drop(self.portals.remove(&name)),
         }
+    }
+
+    fn put(&mut self, name: Box<[u8]>, entry: Entry) -> Option<Entry> {
+        self.texts += entry.prepared.bytes;
+        let before = self.statements.insert(name, entry);
+        self.texts -= before.as_ref().map_or(0, |before| before.prepared.bytes);
+        before
+    }
+
+    fn take(&mut self, name: &[u8]) -> Option<Entry> {
+        let before = self.statements.remove(name);
+        self.texts -= before.as_ref().map_or(0, |before| before.prepared.bytes);
+        before
     }
 
     fn room(&self) -> Result<(), Fault> {
@@ -275,4 +318,9 @@ impl Names {
         let message = format!("this session holds {MOST} prepared statements and portals, the most there may be");
         Err(Fault::new(Whose::Client, FaultKind::TooLarge, message).hint("close those that are no longer used"))
     }
+}
+
+/// As much of a name as the server looks at.
+fn kept(name: &[u8]) -> &[u8] {
+    &name[..name.len().min(KEPT)]
 }

@@ -21,7 +21,7 @@ use crate::postgres::{message, rewrite};
 const REPORT: usize = 4 << 20;
 
 /// Longer descriptions are worked out each time, in bytes.
-const REMEMBERED: usize = 16 << 10;
+const REMEMBERED: usize = 1 << 10;
 
 /// A message of a result whose bytes need no change is passed piecemeal from this size on.
 const PIECEMEAL: usize = 256 << 10;
