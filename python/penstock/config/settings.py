@@ -187,4 +187,5 @@ def needs_restart(old: Manifest, new: Manifest) -> list[str]:
     """The parts that changed and that a running gateway cannot take over."""
     parts = ("listeners", "state", "trail")
     # Compared as references: a certificate renewed under its old name is taken over like any other change.
-    return [part for part in parts if getattr(old, part).model_dump() != getattr(new, part).model_dump()]
+    changed = [part for part in parts if getattr(old, part).model_dump() != getattr(new, part).model_dump()]
+    return changed if old.limits.threads == new.limits.threads else [*changed, "limits.threads"]

@@ -146,6 +146,9 @@ impl Pump {
                 }
             }
         }
+        if let Err(end) = self.weigh(true) {
+            return Poll::Ready(end);
+        }
         // What has come in the meantime from a side that was silent is only learned while no task runs.
         let _ = pin!(tokio::task::yield_now()).poll(cx);
         Poll::Pending

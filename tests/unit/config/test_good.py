@@ -301,6 +301,8 @@ def test_what_needs_a_restart(folder: Path, write: Write, good: str, environ: di
     assert needs_restart(old, new) == ["listeners", "trail"]
     live = good.replace("session: {max: 8h}", "session: {max: 1h}\nlimits: {memory: 64MiB}\nspool: {size: 1MiB}")
     assert needs_restart(old, load(write(live), environ=environ).manifest) == []
+    threads = live.replace("memory: 64MiB", "threads: 3")
+    assert needs_restart(old, load(write(threads), environ=environ).manifest) == ["limits.threads"]
     for name in ("pem", "key"):
         (folder / f"gw.{name}").write_bytes((folder / f"other.{name}").read_bytes())
     assert needs_restart(old, load(write(good), environ=environ).manifest) == []
