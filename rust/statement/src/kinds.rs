@@ -177,7 +177,8 @@ fn query(root: &NodeEnum) -> Option<Class> {
 fn select(stmt: &pb::SelectStmt) -> Class {
     if let Some(relation) = stmt.into_clause.as_deref().and_then(|into| into.rel.as_ref()) {
         let relation = self::relation(relation, Access::Write);
-        return Class::new("select_into", Rights::READ | Rights::DDL).detail(Detail::CreateAs { relation });
+        return Class::new("select_into", Rights::READ | Rights::DDL)
+            .detail(Detail::CreateAs { relation, executes: false });
     }
     let values = !stmt.values_lists.is_empty() && stmt.op <= pb::SetOperation::SetopNone as i32;
     Class::read(if values { "values" } else { "select" })
@@ -386,11 +387,13 @@ fn utility(root: &NodeEnum) -> Option<Class> {
             let into = stmt.into.as_deref()?.rel.as_ref()?;
             let matview = stmt.objtype == pb::ObjectType::ObjectMatview as i32;
             let kind = if matview { "create_materialized_view" } else { "create_table_as" };
-            Class::ddl(kind).detail(Detail::CreateAs { relation: relation(into, Access::Write) })
+            let query = stmt.query.as_deref().and_then(|query| query.node.as_ref());
+            let executes = matches!(query, Some(NodeEnum::ExecuteStmt(_)));
+            Class::ddl(kind).detail(Detail::CreateAs { relation: relation(into, Access::Write), executes })
         }
         NodeEnum::ViewStmt(stmt) => {
             let relation = relation(stmt.view.as_ref()?, Access::Write);
-            Class::ddl("create_view").detail(Detail::CreateAs { relation })
+            Class::ddl("create_view").detail(Detail::CreateAs { relation, executes: false })
         }
         NodeEnum::LoadStmt(_) => Class::ddl("load").outside("files"),
         NodeEnum::AlterSystemStmt(_) => Class::ddl("alter_system").outside("configuration"),

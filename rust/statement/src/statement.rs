@@ -250,8 +250,8 @@ pub enum Detail {
     Do,
     /// CALL of a procedure.
     Call { procedure: FunctionRef },
-    /// CREATE VIEW, CREATE MATERIALIZED VIEW, CREATE TABLE AS, SELECT INTO.
-    CreateAs { relation: RelationRef },
+    /// CREATE VIEW, CREATE MATERIALIZED VIEW, CREATE TABLE AS, SELECT INTO. `executes`: AS EXECUTE of a prepared statement.
+    CreateAs { relation: RelationRef, executes: bool },
     /// DISCARD; `all` also deallocates, closes, resets and unlistens.
     Discard { all: bool },
     /// LISTEN on a channel.

@@ -366,3 +366,20 @@ def test_a_name_whose_new_definition_the_target_refused(shop_gateway: Gateway, s
         answer = raw.until("Z")
         assert rows(answer)
         assert not leaks(everything(answer), shop)
+
+
+def test_a_copy_of_what_a_prepared_statement_reads_is_refused(
+    shop_gateway: Gateway, shop: Shop, standard: House
+) -> None:
+    with Raw(shop_gateway.host, shop_gateway.port) as raw:
+        raw.log_in("everything", shop.database, standard.token("everything"))
+        raw.ask(query("prepare p as select reverse(ssn) as a from customers"))
+        for sql in (
+            "create temp table copied as execute p",
+            "explain analyze create temp table copied as execute p",
+            "explain analyze create temp table copied as select reverse(ssn) as a from customers",
+            "explain analyze insert into tickets (body) select reverse(ssn) from customers",
+        ):
+            answer = raw.ask(query(sql))
+            assert errors(answer)[0]["C"] == "42501", sql
+        assert errors(raw.ask(query("select * from copied")))[0]["C"] == "42P01"

@@ -263,9 +263,18 @@ impl Inspector {
                 }
                 meaning.effect = Effect::Fetch { name: cursor.clone() };
             }
-            Detail::Explain { .. } => {
+            Detail::Explain { inner: explained, .. } => {
+                // With ANALYZE it runs, so that what it must not do alone it must not do here.
+                let fault = inner(explained).common.fault.clone();
+                Arc::make_mut(&mut meaning.common).fault = fault;
                 meaning.touched = None;
                 meaning.outputs = Outputs::Unknown;
+            }
+            // What the prepared statement reads may be anything by the time this runs.
+            Detail::CreateAs { executes: true, .. } => {
+                self.anything(meaning);
+                meaning.rows = false;
+                meaning.effect = Effect::Define;
             }
             Detail::Deallocate { name } => meaning.effect = Effect::Deallocate { name: name.clone() },
             Detail::CloseCursor { cursor } => meaning.effect = Effect::Close { name: cursor.clone() },
