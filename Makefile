@@ -31,7 +31,7 @@ bench: build ## Measure against direct and PgBouncer; prints the table, writes J
 soak: build ## What takes too long for every change: long fuzzing, asyncpg's own tests, many kills
 	@ci/soak $(ARGS)
 
-lock: build ## Resolve the Python lock again from pyproject.toml
+lock: build ## Resolve the Python and Rust locks again from their manifests
 	@ci/lock
 
 format: build ## Format Rust and Python
